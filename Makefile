@@ -78,12 +78,12 @@ bench: setup
 	$(BIN)/python benchmarks/token_gate.py
 	$(BIN)/python benchmarks/contexts.py
 	$(BIN)/python benchmarks/gate_scale.py
-	$(BIN)/python -m benchmarks.effects
 	$(BIN)/python -m benchmarks.startup
 	$(BIN)/python -m benchmarks.shards
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
+	$(BIN)/python -m benchmarks.effects
 
 # Everything that CI runs, except `action`. Coverage is measured in the same run of the tests.
 check: lint types workflows

@@ -59,9 +59,9 @@ class Change:
     """A file and a function in it that fails if the value is not applied."""
 
     @property
-    def is_setting(self) -> bool:
-        """Whether it is a key of the engine's settings, and not of a prompt."""
-        return self.name in SETTINGS
+    def is_of_prompt(self) -> bool:
+        """Whether it is about samplers, and not about the engine or the model."""
+        return self.name not in {*SETTINGS, "lora"}
 
     @property
     def documents(self) -> tuple[str, str]:
@@ -86,21 +86,27 @@ class Change:
             return SERVER_ORDER
         if self.name in PARAMETERS:
             return PARAMETERS[self.name].default
-        return _SETTINGS.get(self.name, SETTINGS[self.name].default if self.is_setting else None)
+        return _SETTINGS.get(self.name, SETTINGS[self.name].default if self._is_setting else None)
+
+    @property
+    def _is_setting(self) -> bool:
+        return self.name in SETTINGS
 
     def _matrix(self, table: Table) -> str:
-        if self.is_setting:
-            return _matrix({**_SETTINGS, **table}, _GREEDY)
-        return _matrix(_SETTINGS, {**_SAMPLED, **table})
+        if self.is_of_prompt:
+            return _matrix(_SETTINGS, {**_SAMPLED, **table}, {})
+        if self._is_setting:
+            return _matrix({**_SETTINGS, **table}, _GREEDY, {})
+        return _matrix(_SETTINGS, _GREEDY, table)
 
 
-def _matrix(settings: Table, prompt: Table) -> str:
+def _matrix(settings: Table, prompt: Table, model: Table) -> str:
     return f"""
 schema = "repro-gate/matrix/v1"
 default_suites = ["effects"]
 sampler = {{ like = "llama-server" }}
 engines.cpu = {_toml({"kind": "llama_cpp", "timeout_s": 600, "settings": settings})}
-models.model = {{ engine = "cpu", source = "model.gguf" }}
+models.model = {_toml({"engine": "cpu", "source": "model.gguf", **model})}
 prompts.prompt = {_toml({"max_tokens": TOKENS, **prompt})}
 suites.effects = {{ runs = 1, seeds = [42], prompts = {{ model = ["prompt"] }} }}
 """
@@ -172,6 +178,11 @@ _SAMPLERS: Final = (
     Change("json_schema", {"type": "object"}, expected=Expected.REFUSED),
 )
 
+
+def _adapter(scale: float) -> list[Table]:
+    return [{"source": "adapter.gguf", "scale": scale}]
+
+
 _APART: Final[Table] = {"kv_type": None, "kv_type_k": "f16", "kv_type_v": "f16"}
 _KV_TEST: Final = f"{_TESTS}test_kv_cache.py::test_a_quantized_cache_is_a_numeric_mode_of_its_own"
 _FLASH: Final[Table] = {"flash_attention": True}
@@ -212,5 +223,8 @@ _OF_ENGINE: Final = (
     Change("gpus", 2, expected=Expected.REFUSED),
     Change("split_mode", "row", expected=Expected.REFUSED),
     Change("tensor_split", [1, 2], expected=Expected.REFUSED),
+    Change("lora", _adapter(0.001)),
+    Change("lora", _adapter(0.002), {"lora": _adapter(0.001)}),
+    Change("lora", _adapter(0), expected=Expected.REFUSED),
 )
 CHANGES: Final = _SAMPLERS + _OF_ENGINE

@@ -1,4 +1,4 @@
-"""What changes in the tokens of a model when one setting or one parameter of a sampler changes.
+"""What changes in the tokens of a model when a sampler, a setting or an adapter changes.
 
     python -m benchmarks.effects [--model FILE] [--only NAME,...]
 
@@ -8,7 +8,6 @@ and 2 if something could not be measured.
 """
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +23,7 @@ from repro_gate.core.matrix import Matrix
 from repro_gate.core.tokens.generation import Choice, Generation
 from repro_gate.errors import EngineFailed, InputInvalid, MeasurementUnavailable
 from repro_gate.ports import CellRun, ModelFile, TimedGeneration
+from tests.fakes.adapters import adapter
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
 _SMOLLM2: Final = "smollm2-135m"
@@ -55,8 +55,8 @@ def main() -> int:
 
 def report(effects: Sequence[tuple[Change, str]]) -> str:
     """Return changes with their effects as Markdown."""
-    samplers = [(change, effect) for change, effect in effects if not change.is_setting]
-    settings = [(change, effect) for change, effect in effects if change.is_setting]
+    samplers = [(change, effect) for change, effect in effects if change.is_of_prompt]
+    others = [(change, effect) for change, effect in effects if not change.is_of_prompt]
     return f"""# What changes tokens
 
 [How to read it](../../explanation/determinism.md#what-changes-tokens)
@@ -65,9 +65,9 @@ def report(effects: Sequence[tuple[Change, str]]) -> str:
 
 {table(samplers)}
 
-## Settings
+## Settings and adapters
 
-{table(settings)}
+{table(others)}
 """
 
 
@@ -88,15 +88,18 @@ def is_expected(change: Change, effect: str) -> bool:
             return effect == _NOTHING
         case Expected.REFUSED:
             return effect.startswith(_REFUSED)
-        case Expected.EFFECT if change.is_setting:
-            return _MOVED in effect
-        case Expected.EFFECT:
+        case Expected.EFFECT if change.is_of_prompt:
             return effect.startswith("output[") and _MOVED not in effect
+        case Expected.EFFECT:
+            return _MOVED in effect
 
 
 def measure(changes: Sequence[Change], model: Path) -> list[tuple[Change, str]]:
     """Return each change with its effect."""
-    results = _generate((each for change in changes for each in change.documents), model)
+    with tempfile.TemporaryDirectory() as folder:
+        lora = adapter(Path(folder, "adapter.gguf"), model)
+        documents = (each for change in changes for each in change.documents)
+        results = _generate(documents, model, lora)
     pairs = [[results[document] for document in change.documents] for change in changes]
     return [(change, effect_of(*pair)) for change, pair in zip(changes, pairs, strict=True)]
 
@@ -130,21 +133,20 @@ def _moved(before: Choice, after: Choice) -> float:
     return max(abs(one - other) for one, other in pairs)
 
 
-def _generate(documents: Iterable[str], model: Path) -> Mapping[str, Result]:
-    """Return the result of each matrix file; one engine makes those with the same settings."""
+def _generate(documents: Iterable[str], model: Path, lora: Path) -> Mapping[str, Result]:
+    """Return the result of each matrix file; one engine makes those with the same model."""
     results: dict[str, Result] = {}
-    by_settings: dict[str, dict[str, Matrix]] = {}
+    by_model: dict[str, dict[str, Matrix]] = {}
     for document in dict.fromkeys(documents):
         try:
             matrix = _read(document)
         except InputInvalid as error:
             # Without the file and the place.
-            results[document] = str(error).rpartition(": ")[2]
+            results[document] = "".join(str(error).partition("expected")[1:])
         else:
-            settings = json.dumps(dict(matrix.models["model"].engine.settings))
-            by_settings.setdefault(settings, {})[document] = matrix
-    for matrices in by_settings.values():
-        results |= zip(matrices, _run(list(matrices.values()), model), strict=True)
+            by_model.setdefault(repr(matrix.models["model"]), {})[document] = matrix
+    for matrices in by_model.values():
+        results |= zip(matrices, _run(list(matrices.values()), model, lora), strict=True)
     return results
 
 
@@ -155,13 +157,14 @@ def _read(document: str) -> Matrix:
         return read_matrix(file)
 
 
-def _run(matrices: Sequence[Matrix], model: Path) -> list[Result]:
-    """Return the results of matrices of one cell each, with the same engine."""
+def _run(matrices: Sequence[Matrix], model: Path, lora: Path) -> list[Result]:
+    """Return the results of matrices of one cell each, with the same model and engine."""
     spec = matrices[0].models["model"]
     runs = [CellRun(cell=cell, trace=True) for matrix in matrices for cell in matrix.cells()]
     engine = EngineProcesses().start(spec.engine)
     try:
-        engine.load(spec, ModelFile(path=model, sha256=None), concurrency=1)
+        adapters = tuple(ModelFile(path=lora, sha256=None) for _ in spec.lora)
+        engine.load(spec, ModelFile(path=model, sha256=None, lora=adapters), concurrency=1)
         return [_result(outcome.value) for outcome in engine.generate(runs)]
     except EngineFailed:
         raise

@@ -37,7 +37,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_setting_and_every_sampler_has_a_row() -> None:
     """A new one cannot be forgotten."""
     names = {change.name for change in CHANGES}
-    assert names == {*SETTINGS, "samplers", *PARAMETERS, *BESIDE}
+    assert names == {*SETTINGS, "lora", "samplers", *PARAMETERS, *BESIDE}
 
 
 def test_every_change_has_its_effect(model: Path) -> None:
