@@ -209,7 +209,7 @@ class Offload:
     tensor_split: tuple[float, ...] = (1.0,)
     """The share of each GPU; equal by default, where llama.cpp would take their free memory."""
     offload_kqv: bool = True
-    """Whether the KV cache and attention are on the GPU."""
+    """Whether the KV cache is on the GPU."""
 
     @classmethod
     def parse(cls, settings: Mapping[str, Any], *, is_cpu: bool) -> "Offload":

@@ -175,8 +175,8 @@ def _of_settings(session: Session) -> Iterator[str]:
         yield from _of_kv_types(settings)
     if session.device.is_gpu and not session.device.offload.offload_kqv:
         yield (
-            f"the KV cache and attention are on the CPU, not on {session.device.name}, so results "
-            "depend on both"
+            f"the KV cache is on the CPU, not on {session.device.name}; where llama.cpp computes "
+            "attention there too, results depend on both"
         )
     if session.device.offload.gpu_layers is not None:
         on_gpu, layers = session.placement.layers_on_device, session.placement.layers

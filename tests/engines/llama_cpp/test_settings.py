@@ -167,12 +167,15 @@ def test_how_a_file_is_read_changes_no_token(
 
 @pytest.mark.parametrize("offload_kqv", [True, False])
 def test_a_cache_beside_a_gpu_is_noted(tiny_model: "ModelMaker", *, offload_kqv: bool) -> None:
-    """As attention is computed there too."""
+    """Attention may be computed there too."""
     path = tiny_model("tiny-qwen2").path
     with closing(_load(path, is_cpu=False, offload_kqv=offload_kqv)) as session:
         notes = [note for note in load_notes(session) if "KV cache" in note]
 
-    note = "the KV cache and attention are on the CPU, not on CPU, so results depend on both"
+    note = (
+        "the KV cache is on the CPU, not on CPU; where llama.cpp computes attention there too, "
+        "results depend on both"
+    )
     assert notes == [note][offload_kqv:]
 
 
