@@ -15,7 +15,7 @@ from repro_gate.strict_json import MAX_INTEGER, InvalidJson, exact_table, intege
 MAX_PARTS: Final = 1000
 """Of a split model, and states of files in a message."""
 MAX_FILES: Final = 10_000
-"""In the folder of a model."""
+"""And folders, in the folder of a model."""
 _PART: Final = re.compile(r"(?P<stem>.+)-\d{5}-of-(?P<count>\d{5})\.gguf", re.DOTALL)
 _MAX_UNSIGNED: Final = 2**64 - 1
 _CLOCK_TICK_NS: Final = 20_000_000
@@ -173,12 +173,17 @@ def _files_in(folder: Path) -> list[str]:
     return sorted(names, key=os.fsencode)
 
 
-def _visible(folder: Path) -> Iterator[Path]:
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _visible(Path(entry.path))
-            else:
-                yield Path(entry.path)
+def _visible(root: Path) -> Iterator[Path]:
+    """Yield what is in a folder and those below, which may be deeper than calls may nest."""
+    folders = [root]
+    for folder in folders:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if not entry.is_dir(follow_symlinks=False):
+                    yield Path(entry.path)
+                elif len(folders) == MAX_FILES:
+                    raise UnusableFolder(f"{root} has more than {MAX_FILES} folders")
+                else:
+                    folders.append(Path(entry.path))

@@ -1,8 +1,10 @@
 """Names of parts, states of files, and the digest of what a model consists of."""
 
 import hashlib
+import inspect
 import os
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +137,30 @@ def test_an_unusable_folder_is_refused(tmp_path: Path, entry: str, message: str)
         ModelContent.of(folder)
 
     assert str(caught.value) == message.format(folder=folder)
+
+
+def test_a_folder_may_be_deeper_than_calls_may_nest(tmp_path: Path) -> None:
+    """Its only file is found."""
+    deepest = tmp_path.joinpath(*["d"] * 100)
+    deepest.mkdir(parents=True)
+    (deepest / "model.bin").write_bytes(b"weights")
+    limit = sys.getrecursionlimit()
+    sys.setrecursionlimit(len(inspect.stack()) + 60)
+    try:
+        found = ModelContent.of(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+
+    assert found.paths == (deepest / "model.bin",)
+
+
+def test_a_folder_of_too_many_folders_is_refused(tmp_path: Path) -> None:
+    """Even when they are empty."""
+    for number in range(10_000):
+        (tmp_path / str(number)).mkdir()
+
+    with pytest.raises(UnusableFolder, match="has more than 10000 folders"):
+        ModelContent.of(tmp_path)
 
 
 def test_a_folder_of_too_many_files_is_refused(tmp_path: Path) -> None:
