@@ -43,7 +43,7 @@ def adapter(
     writer = GGUFWriter(path, architecture or field.contents())
     writer.add_type(kind)
     writer.add_string("adapter.type", "lora")
-    add_alpha = writer.add_float32 if isinstance(alpha, float) else writer.add_int32
+    add_alpha = writer.add_float32 if isinstance(alpha, float) else writer.add_uint32
     add_alpha("adapter.lora.alpha", alpha)
     for key, value in (further or {}).items():
         if isinstance(value, list):
@@ -55,7 +55,7 @@ def adapter(
     for name, ours in (
         dict(zip(_TENSORS, _TENSORS, strict=True)) if names is None else names
     ).items():
-        columns, height = shapes[name]
+        columns, height = [*shapes[name], 1][:2]
         for suffix, size in (("a", (_RANK, columns)), ("b", (height + rows, _RANK))):
             values = generator.standard_normal(size).astype(np.float32)
             writer.add_tensor(f"{ours}.lora_{suffix}", values)

@@ -38,6 +38,22 @@ def tiny_with(
     return path
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _TiedRecipe(Recipe):
+    """A recipe whose embedding is the output layer too."""
+
+    def tensors(self) -> tuple[Tensor, ...]:
+        """Return every tensor but the output layer, which is the last one."""
+        return Recipe.tensors(self)[:-1]
+
+
+def tied(path: Path) -> Path:
+    """Write the model tiny-qwen2 without an output layer of its own."""
+    recipe = RECIPES["tiny-qwen2"]
+    make(_TiedRecipe(**{each.name: getattr(recipe, each.name) for each in fields(Recipe)}), path)
+    return path
+
+
 def with_wide_heads(path: Path) -> Path:
     """Write a model like tiny-qwen2 whose heads are whole blocks of a quantized cache."""
     recipe = RECIPES["tiny-qwen2"]

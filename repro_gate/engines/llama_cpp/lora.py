@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.model_file import ModelFile, model_invalid
@@ -12,7 +13,10 @@ _KEYS = (
     *("general.architecture", "general.type", "adapter.type", "adapter.lora.alpha"),
     "split.count",
 )
-_IGNORED = "_norm.weight"
+_IGNORED = re.compile(r".*(?:_norm\.weight(?:\.lora_[ab])?|\.bias\.lora_[ab])")
+_EMBEDDING = "token_embd.weight"
+_OUTPUT = "output.weight"
+"""Without it, the embedding is the output layer too."""
 _FAILED = re.compile(r".*failed to apply lora adapter: ")
 _NO_MEMORY = "failed to allocate buffer"
 _MAX_ORDERED = 2
@@ -28,20 +32,23 @@ class Lora:
 
 
 def load_adapters(
-    model: native.Model, adapters: Sequence[Lora]
+    model: native.Model, files: Sequence[Path], adapters: Sequence[Lora]
 ) -> Sequence[tuple[native.Adapter, float]]:
-    """Return the loaded adapters with their scales; the model frees them."""
+    """Return the loaded adapters with their scales; the model, of these files, frees them."""
+    for one in adapters:
+        _require_adapter(model, one)
+        _require_own_output(files, one)
     return [(_load(model, one), one.scale) for one in adapters]
 
 
 def lora_notes(adapters: Sequence[Lora]) -> Iterator[str]:
     """Yield the notes on the adapters of a loaded model."""
     for one in adapters:
-        ignored = [name for name in _tensors(one) if name.endswith(_IGNORED)]
+        ignored = list(filter(_IGNORED.fullmatch, _tensors(one)))
         if ignored:
             yield (
                 f"llama.cpp ignores {len(ignored)} tensors of the adapter {one.file.path.name}, "
-                f"such as {ignored[0]}: it does not apply adapters to norms"
+                f"such as {ignored[0]}: it does not apply adapters to norms or biases"
             )
     if len(adapters) > _MAX_ORDERED:
         yield (
@@ -52,7 +59,6 @@ def lora_notes(adapters: Sequence[Lora]) -> Iterator[str]:
 
 def _load(model: native.Model, lora: Lora) -> native.Adapter:
     path = lora.file.path
-    _require_adapter(model, lora)
     mark = native.LOG.mark()
     adapter = native.load_adapter(model, str(path).encode())
     if adapter is None:
@@ -95,8 +101,19 @@ def _require_adapter(model: native.Model, lora: Lora) -> None:
         raise model_invalid(f"{path}: adapter.lora.alpha is not a float of 32 bits")
     if found.get("split.count", "1") not in {"0", "1"}:
         raise model_invalid(f"{path}: one of several parts, of which llama.cpp reads only this one")
-    if all(name.endswith(_IGNORED) for name in _tensors(lora)):
+    if all(map(_IGNORED.fullmatch, _tensors(lora))):
         raise model_invalid(f"{path}: no tensor of the adapter applies, so it has no effect")
+
+
+def _require_own_output(files: Sequence[Path], lora: Lora) -> None:
+    """Refuse an adapter that llama.cpp would end the process with, at the first decode."""
+    if not any(name.startswith(f"{_EMBEDDING}.") for name in _tensors(lora)):
+        return
+    if not any(_OUTPUT in native.gguf_tensors(path) for path in files):
+        raise model_invalid(
+            f"{lora.file.path}: the adapter changes {_EMBEDDING}, which is the output layer of "
+            "this model too, where llama.cpp cannot apply it"
+        )
 
 
 def _tensors(lora: Lora) -> Sequence[str]:

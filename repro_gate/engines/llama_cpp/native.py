@@ -346,14 +346,16 @@ _gguf_find = _function("gguf_find_key", ctypes.c_int64, _pointer, ctypes.c_char_
 _gguf_type = _function("gguf_get_kv_type", ctypes.c_int, _pointer, ctypes.c_int64)
 _gguf_tensors = _function("gguf_get_n_tensors", ctypes.c_int64, _pointer)
 _gguf_tensor = _function("gguf_get_tensor_name", ctypes.c_char_p, _pointer, ctypes.c_int64)
-_GGUF_U16 = 2
+_GGUF_U16, _GGUF_F32 = 2, 6
 _GGUF_GETTERS: dict[int, Callable[..., Any]] = {
     _GGUF_U16: _function("gguf_get_val_u16", ctypes.c_uint16, _pointer, ctypes.c_int64),
     4: _function("gguf_get_val_u32", ctypes.c_uint32, _pointer, ctypes.c_int64),
-    6: _function("gguf_get_val_f32", ctypes.c_float, _pointer, ctypes.c_int64),
+    _GGUF_F32: _function("gguf_get_val_f32", ctypes.c_float, _pointer, ctypes.c_int64),
     8: _function("gguf_get_val_str", ctypes.c_char_p, _pointer, ctypes.c_int64),
 }
 """By `enum gguf_type`; a getter for another type would end the process."""
+_GGUF_TYPES = {"split.no": _GGUF_U16, "split.count": _GGUF_U16, "adapter.lora.alpha": _GGUF_F32}
+"""Of what llama.cpp reads without a check, which ends the process for another type."""
 
 
 OTHER_TYPE = "a value of another type"
@@ -388,9 +390,7 @@ def _gguf_values(content: int, keys: Iterable[str]) -> Iterator[tuple[str, str]]
         place = _gguf_find(content, key.encode())
         if place >= 0:
             kind = _gguf_type(content, place)
-            # llama.cpp reads the numbers of a split without a check, which ends the process.
-            is_other = key.startswith("split.") and kind != _GGUF_U16
-            get = None if is_other else _GGUF_GETTERS.get(kind)
+            get = _GGUF_GETTERS.get(kind) if _GGUF_TYPES.get(key, kind) == kind else None
             value: bytes | int = get(content, place) if get else OTHER_TYPE.encode()
             yield key, value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 

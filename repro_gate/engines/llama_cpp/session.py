@@ -128,7 +128,7 @@ class Session:
             require_generating(self.model, self.load_log)
             _require_fitting(settings, self.model, self.load_log, layers=weights.layers)
             file.require_unchanged()
-            self._adapters = load_adapters(self.model, lora)
+            self._adapters = load_adapters(self.model, file.files, lora)
 
             self.tokenizer = Tokenizer(native.get_vocabulary(self.model))
             self.chat_template = ChatTemplate(self.model, self.tokenizer)

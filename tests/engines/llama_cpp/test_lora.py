@@ -9,6 +9,7 @@ import pytest
 from repro_gate.protocol import Method
 from tests.fakes.adapters import adapter
 from tests.fakes.driven_engine import CELL, load_params
+from tests.fakes.odd_models import tied
 
 if TYPE_CHECKING:
     from tests.engines.llama_cpp.conftest import ModelMaker
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 MATRIX = "blk.0.attn_q.weight"
 NORM = "blk.0.attn_norm.weight"
+BIAS = "blk.0.attn_q.bias"
+EMBEDDING = "token_embd.weight"
 
 
 def sha256(path: Path) -> str:
@@ -108,6 +111,7 @@ def test_the_facts_name_each_adapter(
         ({"alpha": 8}, "adapter.lora.alpha is not a float of 32 bits"),
         ({"names": {}, "further_tensors": {NORM: (4,)}}, "it has no effect"),
         ({"names": {}}, "it has no effect"),
+        ({"names": {NORM: NORM, BIAS: BIAS}}, "it has no effect"),
         ({"further_tensors": {"odd": (4,)}}, "LoRA tensor 'odd' has unexpected suffix"),
         ({"further": {"split.count": 2}}, "one of several parts"),
         ({"further": {"adapter.alora.invocation_tokens": [1, 2]}}, "an activated LoRA (aLoRA)"),
@@ -145,11 +149,25 @@ def test_a_file_that_is_no_adapter_is_refused(
 def test_what_llama_cpp_leaves_out_of_an_adapter_is_noted(
     idle_engine: "DrivenEngine", model: Path, tmp_path: Path
 ) -> None:
-    """It skips the weights of norms without a word."""
-    path = adapter(tmp_path / "a.gguf", model, further_tensors={NORM: (64,)})
+    """It skips norms and biases without a word."""
+    names = {MATRIX: MATRIX, BIAS: BIAS}
+    path = adapter(tmp_path / "a.gguf", model, names=names, further_tensors={NORM: (64,)})
     (note,) = idle_engine.ask(Method.LOAD, **params(model, (path, 1.0)))["notes"]
 
-    assert note.startswith(f"llama.cpp ignores 1 tensors of the adapter a.gguf, such as {NORM}")
+    assert note.startswith(f"llama.cpp ignores 3 tensors of the adapter a.gguf, such as {BIAS}")
+
+
+def test_an_adapter_of_an_embedding_that_is_the_output_layer_is_refused(
+    idle_engine: "DrivenEngine", model: Path, tmp_path: Path
+) -> None:
+    """llama.cpp would end the process at the first decode."""
+    untied, same = output(idle_engine, model), tied(tmp_path / "tied.gguf")
+    shapes = {f"{EMBEDDING}.lora_a": (640, 4), f"{EMBEDDING}.lora_b": (64, 4)}
+    path = adapter(tmp_path / "a.gguf", model, further_tensors=shapes)
+    kind, message = idle_engine.refusal(Method.LOAD, **params(same, (path, 1.0)))
+
+    assert (kind, EMBEDDING in message) == ("model_invalid", True)
+    assert output(idle_engine, model, (path, 1.0)) != untied
 
 
 def test_adapters_whose_order_is_open_are_noted(
