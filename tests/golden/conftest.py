@@ -21,13 +21,13 @@ from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.golden_format import to_data
 
 _CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
-_WORKSPACE = wiring.workspace_for(open_session(Selection(config=_CONFIG)))
+WORKSPACE = wiring.workspace_for(open_session(Selection(config=_CONFIG)))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every cell of the embedded suite a test whose id is the id of the cell."""
     if "cell_id" in metafunc.fixturenames:
-        cells = _WORKSPACE.matrix.suites["embedded"].cells
+        cells = WORKSPACE.matrix.suites["embedded"].cells
         metafunc.parametrize("cell_id", [cell.id for cell in cells])
 
 
@@ -36,8 +36,8 @@ def _observed() -> Mapping[str, Golden]:
     """Run every cell once and return the outputs as goldens."""
     with shown_progress(Console(stderr=True), quiet=True) as progress:
         observation = observe(
-            plan(_WORKSPACE.matrix, suites=["embedded"], runs=1),
-            ports=wiring.ports_for_check(_WORKSPACE, progress=progress),
+            plan(WORKSPACE.matrix, suites=["embedded"], runs=1),
+            ports=wiring.ports_for_check(WORKSPACE, progress=progress),
             started=time.monotonic(),
             started_at="",
         )
@@ -61,5 +61,5 @@ def snapshot(
     if request.config.option.update_snapshots:
         # Syrupy itself would write in CI too.
         refuse_under_ci(os.environ)
-    folder = _WORKSPACE.snapshots / "goldens" / observed[cell_id].profile
+    folder = WORKSPACE.snapshots / "goldens" / observed[cell_id].profile
     return snapshot.with_defaults(extension_class=golden_extension(folder))
