@@ -1,13 +1,15 @@
 """The Markdown report: findings first, then every cell with its output."""
 
 from collections.abc import Iterator, Sequence
+from typing import Final
 
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.text import escape_text
+from repro_gate.core.text import escape_bytes, escape_text
+from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import ControlReport
-from repro_gate.core.tokens.generation import text_of
-from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.generation import Generation, text_of
+from repro_gate.core.tokens.golden import Facts, definition
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.notes import check_notes
@@ -16,6 +18,14 @@ from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, details, document, fence, mark, table
+
+_IN_WORDS: Final = frozenset(
+    {
+        *("model", "prompt", "text", "chat", "seed", "max_tokens"),
+        *("temperature", "top_k", "top_p", "min_p"),
+    }
+)
+"""The parts of a definition that the report shows otherwise."""
 
 
 def render_markdown(report: GateReport) -> str:
@@ -90,6 +100,9 @@ def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
         yield fence([escape_text(cell.text)], "text")
     else:
         yield fence(map(escape_text, cell.chat.messages), "json")
+        if cell.chat.tools:
+            yield ["Tools:"]
+            yield fence(map(escape_text, cell.chat.tools), "json")
         rendered = cells[0].generation and cells[0].generation.rendered
         if rendered:
             yield ["Rendered by the chat template:"]
@@ -97,12 +110,24 @@ def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
     drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
     limit = plural(cell.max_tokens, "token")
     yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
-    if sampler.sampling is not None:
-        facts = sampler.sampling.facts().items()
-        yield [f"- {code(name)}: {code(value)}" for name, value in facts]
+    further = [f"- {code(name)}: {code(value)}" for name, value in _further(cell).items()]
+    if further:
+        yield further
     for found in cells:
         yield [f"#### Seed {found.cell.seed}"]
         yield _seed(found)
+
+
+def _further(cell: Cell) -> dict[str, str]:
+    """Return what defines a cell besides what the report has in words."""
+    named = definition(cell)
+    kwargs = {} if cell.chat is None else {"template_kwargs": cell.chat.template_kwargs}
+    if cell.chat is not None and not cell.chat.add_generation_prompt:
+        kwargs["add_generation_prompt"] = "false"
+    return {
+        **{name: value for name, value in kwargs.items() if value != "{}"},
+        **{name: named[name] for name in named if name not in _IN_WORDS},
+    }
 
 
 def _seed(found: CellReport) -> Block:
@@ -116,8 +141,16 @@ def _seed(found: CellReport) -> Block:
         ids = ", ".join(str(token.id) for token in generation.tokens)
         lines.append(f"- **Token sequence**: {code(f'[{ids}]')}")
         lines.append(f"- **Output**: {code(text_of(generation.tokens))}")
-        lines.append(f"- **Stop**: {code(generation.stop.value)}")
+        lines.append(f"- **Stop**: {code(generation.stop.value)}{_cut(generation)}")
     return lines
+
+
+def _cut(generation: Generation) -> str:
+    """Return the stop string, and the text that it left."""
+    if generation.stop_string is None or generation.content is None:
+        return ""
+    content = code(escape_bytes(generation.content))
+    return f" {code(escape_text(generation.stop_string))}; text before it: {content}"
 
 
 def _nondeterminism(report: GateReport) -> Iterator[Block]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.generation import Generation, Stop
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive, Match
 from repro_gate.reports.markdown import render_markdown
-from tests.fakes.values import CHAT, PENALISED, cell_of
+from tests.fakes.values import CHAT, PENALISED, cell_of, generation_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -57,6 +57,33 @@ def test_further_samplers_are_shown(gate_report: Build, cell_report: Found) -> N
             "- `frequency_penalty`: `0.0`\n- `presence_penalty`: `0.5`"
         ),
     ]
+
+
+def test_the_stop_string_is_shown(gate_report: Build, cell_report: Found) -> None:
+    """With the strings of the cell, and the text that is left."""
+    cut = replace(
+        generation_of(7, 8),
+        stop=Stop.STOP_STRING,
+        stop_string="\n",
+        content=b"caf\xc3",
+    )
+    cell = replace(cell_of(), stop=("\n", "."))
+    text = render_markdown(gate_report(cell_report(Match(), cell, generation=cut)))
+
+    assert '\n\n- `stop`: `["\\n", "."]`\n\n' in text
+    assert "- **Stop**: `stop_string` `\\n`; text before it: `caf\\xc3`\n" in text
+
+
+def test_tools_and_variables_of_a_chat_are_shown(gate_report: Build, cell_report: Found) -> None:
+    """The template is given them beside the messages."""
+    chat = replace(
+        CHAT, tools=('{"type":"function"}',), template_kwargs='{"a":1}', add_generation_prompt=False
+    )
+    cell = replace(cell_of(), text="", chat=chat)
+    text = render_markdown(gate_report(cell_report(Match(), cell)))
+
+    assert 'Tools:\n\n```json\n{"type":"function"}\n```' in text
+    assert '\n\n- `template_kwargs`: `{"a":1}`\n- `add_generation_prompt`: `false`\n\n' in text
 
 
 def test_drift_is_a_diff(
