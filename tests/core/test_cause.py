@@ -1,0 +1,212 @@
+"""Which kind of change made the tokens of a cell diverge."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.cause import Cause, Diagnosis, diagnose
+from repro_gate.core.report import CellReport
+from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.generation import Choice, Generation, first_divergence
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import (
+    Drift,
+    FormerGolden,
+    Inconclusive,
+    Match,
+    Nondeterministic,
+    Unrecorded,
+    Vacuous,
+    Verdict,
+)
+from repro_gate.core.tokens.verification import VerifiedToken
+from tests.fakes.values import (
+    CHAT,
+    PROFILE,
+    cell_of,
+    generation_of,
+    golden_of,
+    provenance_of,
+    verification_of,
+)
+
+CELL = cell_of()
+GOLDEN = generation_of(7, 8, 9, is_traced=True)
+OBSERVED = generation_of(7, 5, 9, is_traced=True)
+
+
+def report_of(verdict: Verdict, observed: Generation | None = OBSERVED) -> CellReport:
+    """Return the result of a cell that ran twice."""
+    runs, profile = (2, PROFILE) if observed else (0, None)
+    return CellReport(
+        suite="s", cell=CELL, verdict=verdict, runs=runs, generation=observed, profile=profile
+    )
+
+
+def drift_of(
+    golden: Generation = GOLDEN,
+    observed: Generation = OBSERVED,
+    changes: Sequence[FactChange] = (),
+) -> CellReport:
+    """Return the result of a cell that drifted."""
+    divergence = first_divergence(golden, observed)
+    assert divergence is not None
+    recorded = golden_of(CELL, golden)
+    drift = Drift(divergence=divergence, golden=recorded, provenance=tuple(changes))
+    return report_of(drift, observed)
+
+
+def diagnosed(report: CellReport) -> Diagnosis:
+    """Return the diagnosis of a cell that has one."""
+    found = diagnose(report, facts={}, committed=None)
+    assert found is not None
+    return found
+
+
+def as_recorded(generation: Generation) -> tuple[VerifiedToken, ...]:
+    """Return a verification with the log-probabilities of a trace."""
+    claims = verification_of(generation)
+    return tuple(
+        replace(token, logprob=choice.logprob, best=choice.best)
+        for token, choice in zip(claims, generation.trace, strict=False)
+    )
+
+
+def changed(name: str, before: str | None = "a") -> FactChange:
+    """Return a fact that changed."""
+    return FactChange(name=name, before=before, after="b")
+
+
+def test_another_prompt_is_the_tokenizer() -> None:
+    """Whatever else differs."""
+    observed = replace(OBSERVED, prompt=GOLDEN.prompt[:1])
+    found = diagnosed(drift_of(observed=observed, changes=[changed("model.sha256")]))
+    assert found.cause is Cause.TOKENIZER
+
+
+def test_another_rendering_is_the_template() -> None:
+    """It comes before the tokens of the prompt."""
+    cell = replace(CELL, text="", chat=CHAT)
+    golden, observed = replace(GOLDEN, rendered="a\nb"), replace(OBSERVED, rendered="a\nc")
+    divergence = first_divergence(golden, observed)
+    assert divergence is not None
+    drift = Drift(divergence=divergence, golden=golden_of(cell, golden), provenance=())
+    report = replace(report_of(Match(), observed), cell=cell, verdict=drift)
+    assert diagnosed(report).cause is Cause.TEMPLATE
+
+
+@pytest.mark.parametrize("fact", ["model.sha256", "model.lora.1.sha256"])
+def test_another_file_is_the_model(fact: str) -> None:
+    """That of the model, or of an adapter."""
+    report = replace(drift_of(changes=[changed(fact)]), verification=as_recorded(GOLDEN))
+    assert diagnosed(report).cause is Cause.MODEL
+
+
+@pytest.mark.parametrize(
+    "change", [changed("model.sha256", None), changed("model.name"), changed("model.lora.1.scale")]
+)
+def test_other_facts_are_no_other_file(change: FactChange) -> None:
+    """A digest that was not recorded did not change."""
+    report = replace(drift_of(changes=[change]), verification=as_recorded(GOLDEN))
+    assert diagnosed(report).cause is Cause.SAMPLER
+
+
+def test_equal_log_probabilities_are_the_sampler() -> None:
+    """Up to the divergence; the golden has four decimals."""
+    verification = as_recorded(GOLDEN)
+    rounded = replace(verification[0], logprob=-0.50004)
+    later = replace(verification[2], logprob=-3.0)
+    report = replace(drift_of(), verification=(rounded, verification[1], later))
+    found = diagnosed(report)
+    assert (found.cause, len(found.positions), len(found.up_to_fork)) == (Cause.SAMPLER, 3, 2)
+
+
+def test_other_log_probabilities_are_numeric() -> None:
+    """However small the difference is."""
+    verification = as_recorded(GOLDEN)
+    moved = replace(verification[0], logprob=-0.5002)
+    report = replace(drift_of(), verification=(moved, *verification[1:]))
+    assert diagnosed(report).cause is Cause.NUMERIC
+
+
+def test_a_trace_is_enough() -> None:
+    """An engine need not verify."""
+    best = ((8, -0.5), (9, -1.5))
+    trace = (GOLDEN.trace[0], Choice(logprob=-2.0, best=best), OBSERVED.trace[2])
+    assert diagnosed(drift_of(observed=replace(OBSERVED, trace=trace))).cause is Cause.SAMPLER
+    assert diagnosed(drift_of()).cause is Cause.NUMERIC
+
+
+def test_an_end_needs_no_token() -> None:
+    """A generation that ends elsewhere, after the same log-probabilities, is sampled otherwise."""
+    short = generation_of(7, 8, is_traced=True)
+    assert diagnosed(drift_of(GOLDEN, short)).cause is Cause.SAMPLER
+    assert diagnosed(drift_of(short, GOLDEN)).cause is Cause.SAMPLER
+
+
+def test_without_log_probabilities_nothing_is_known() -> None:
+    """Or with those before the divergence alone."""
+    bare = generation_of(7, 8, 9)
+    assert diagnosed(drift_of(bare)).cause is Cause.UNKNOWN
+    partial = replace(drift_of(), verification=as_recorded(GOLDEN)[:1])
+    assert diagnosed(partial).cause is Cause.UNKNOWN
+
+
+def test_runs_that_differ_are_compared_with_a_repetition_of_run_1() -> None:
+    """If that has other log-probabilities, the cause is numeric, else nothing is known."""
+    divergence = first_divergence(OBSERVED, generation_of(7, 6))
+    assert divergence is not None
+    verdict = Nondeterministic(run=2, in_fresh_process=False, divergence=divergence)
+    report = report_of(verdict)
+    claimed = verification_of(generation_of(7, 6))
+    assert diagnosed(report).cause is Cause.UNKNOWN
+    assert diagnosed(replace(report, verification=claimed)).cause is Cause.NUMERIC
+    repeated = replace(claimed[0], logprob=-0.5, best=((7, -0.5), (8, -1.5)))
+    same = replace(claimed[1], id=6, logprob=-1.5, best=((5, -0.5), (6, -1.5)))
+    assert diagnosed(replace(report, verification=(repeated, same))).cause is Cause.UNKNOWN
+
+
+def test_another_definition_is_read_from_the_golden() -> None:
+    """The report of the check does not have it."""
+    former = replace(CELL, max_tokens=9)
+    golden = golden_of(former, GOLDEN, provenance={"setting.threads": "1"})
+    divergence = first_divergence(GOLDEN, OBSERVED)
+    verdict = Unrecorded(reason="another", former=FormerGolden(divergence=divergence))
+    facts = provenance_of("tiny")
+    found = diagnose(report_of(verdict), facts=facts, committed=golden)
+    assert found is not None
+    assert (found.cause, found.before) == (Cause.DEFINITION, GOLDEN)
+    assert [change.name for change in found.redefined] == ["max_tokens"]
+    assert "setting.threads" in {change.name for change in found.changes}
+
+
+@pytest.mark.parametrize("tokens", [None, generation_of(7, 2, 9)])
+def test_a_golden_that_was_not_compared_explains_nothing(tokens: Generation | None) -> None:
+    """It is not there, or has been changed since."""
+    divergence = first_divergence(GOLDEN, OBSERVED)
+    verdict = Unrecorded(reason="another", former=FormerGolden(divergence=divergence))
+    committed = None if tokens is None else golden_of(replace(CELL, max_tokens=9), tokens)
+    assert diagnose(report_of(verdict), facts={}, committed=committed) is None
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Match(),
+        Vacuous(factor=Factor.SEED),
+        Inconclusive(reason="it died", remedy=None),
+        Unrecorded(reason="no golden"),
+        Unrecorded(reason="another", former=FormerGolden(divergence=None)),
+    ],
+)
+def test_without_a_divergence_there_is_no_diagnosis(verdict: Verdict) -> None:
+    """Whatever the verdict is."""
+    golden = golden_of(CELL, GOLDEN)
+    assert diagnose(report_of(verdict), facts={}, committed=golden) is None
+
+
+def test_a_cell_without_a_run_has_no_diagnosis() -> None:
+    """It is inconclusive."""
+    verdict = Inconclusive(reason="it died", remedy=None)
+    assert diagnose(report_of(verdict, None), facts={}, committed=None) is None
