@@ -19,6 +19,7 @@ from repro_gate.cli.commands import (
     PrintJson,
     Suites,
     check,
+    explain,
     merge,
     publish,
     record_baseline,
@@ -161,6 +162,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 
 
 app.command(epilog=EXIT_CODES)(check)
+app.command(epilog=EXIT_CODES)(explain)
 app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)

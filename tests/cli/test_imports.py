@@ -67,6 +67,13 @@ def test_settings_need_nothing_slow(workspace: Workspace) -> None:
     assert ("typer" in imported, imported & _SLOW) == (True, set())
 
 
+def test_an_explanation_needs_nothing_slow(green: Workspace) -> None:
+    """A report, a matrix and a golden are read."""
+    imported = _imported(green, "explain", "tiny--fox--seed1")
+
+    assert ("typer" in imported, imported & _SLOW) == (True, set())
+
+
 def test_a_dry_run_needs_no_scipy(hosted: HostedWorkspace) -> None:
     """It computes a cost, and no statistics."""
     assert _imported(hosted, "check", "--dry-run", code=4) & _SLOW == {"httpx", "numpy"}
