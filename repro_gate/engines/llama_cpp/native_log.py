@@ -95,6 +95,8 @@ class NativeLog:
             self._unfinished[thread] = LogLine(line.level, "")
 
     def _keep(self, line: LogLine) -> None:
+        # A model file can have a name of megabytes, in which a search would take hours.
+        line = LogLine(line.level, line.text[:_MAX_LINE_LENGTH])
         self._lines.append(line)
         self._total += 1
         if line.level in {Level.WARN, Level.ERROR}:

@@ -31,6 +31,13 @@ def test_only_lines_after_the_mark_are_returned() -> None:
     assert log.errors_since(mark) == ["bad"]
 
 
+def test_long_lines_are_cut() -> None:
+    """A name in a model file may have any length, and each line is searched several times."""
+    log = NativeLog()
+    log.receive(2, b"x" * 3_000_000 + b"\nnext\n")
+    assert [len(line.text) for line in log.since(0)] == [4096, 4]
+
+
 def test_the_oldest_lines_are_dropped() -> None:
     """A long log does not fill the memory, and marks stay valid."""
     log = NativeLog()
