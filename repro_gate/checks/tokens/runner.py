@@ -22,7 +22,7 @@ from repro_gate.core.tokens.controls import (
     is_settled,
     shown_by,
 )
-from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden, facts_of_texts
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
@@ -286,19 +286,27 @@ class MatrixRunner:
 
     def _claims(self, model: ModelSpec) -> Iterator[VerifyRequest]:
         for cell in self._cells_of(model):
-            done = self._measured.repetitions.get(cell)
-            if done is not None and cell not in self._measured.verifications:
-                golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
-                finding = done.difference or new_finding(
-                    None, done, cell=cell, golden=golden, facts=facts
+            claimed = self._claim_of(cell)
+            verified = self._measured.verifications.get(cell, ())
+            if [token.id for token in verified] == [token.id for token in claimed]:
+                continue
+            # Runs may differ after their drift was verified.
+            self._measured.verifications.pop(cell, None)
+            if claimed:
+                prompt = self._measured.repetitions[cell].first.prompt
+                yield VerifyRequest(
+                    cell=cell,
+                    prompt=tuple(token.id for token in prompt),
+                    tokens=tuple(token.id for token in claimed),
                 )
-                claimed = claim_of(done.first, finding)
-                if claimed:
-                    yield VerifyRequest(
-                        cell=cell,
-                        prompt=tuple(token.id for token in done.first.prompt),
-                        tokens=tuple(token.id for token in claimed),
-                    )
+
+    def _claim_of(self, cell: Cell) -> Sequence[Token]:
+        done = self._measured.repetitions.get(cell)
+        if done is None:
+            return ()
+        golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
+        finding = done.difference or new_finding(None, done, cell=cell, golden=golden, facts=facts)
+        return claim_of(done.first, finding)
 
     def _run_controls(self, worker: EngineWorker, model: ModelSpec) -> None:
         """Find, for each factor, two outputs of a model that differ by it alone."""

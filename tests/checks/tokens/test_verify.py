@@ -44,6 +44,23 @@ def test_a_difference_in_a_fresh_process_is_verified_there() -> None:
     assert [asked.process for asked in starter.log if asked.what == "verify"] == [2]
 
 
+def test_of_a_drift_whose_runs_differ_later_the_other_run_is_verified() -> None:
+    """The tokens of the golden are another claim."""
+    starter = ScriptedStarter(script={A: [OBSERVED, OBSERVED, GOLDEN]}, verifier=_verified)
+    goldens = MemoryGoldens([golden_of(A, generation_of(1, 2, 3))])
+    (cell,) = scene_of(A, starter=starter, goldens=goldens).check().cells
+    assert [token.id for token in cell.verification] == [5, 6]
+
+
+def test_a_drift_whose_prompts_differ_later_has_no_verification() -> None:
+    """After another prompt the tokens are no claim."""
+    other = generation_of(5, 8, 9, prompt=(4,))
+    starter = ScriptedStarter(script={A: [OBSERVED, OBSERVED, other]}, verifier=_verified)
+    goldens = MemoryGoldens([golden_of(A, GOLDEN)])
+    (cell,) = scene_of(A, starter=starter, goldens=goldens).check().cells
+    assert cell.verification == ()
+
+
 def test_an_engine_that_cannot_verify_changes_nothing() -> None:
     """The drift is found all the same."""
     goldens = MemoryGoldens([golden_of(A, GOLDEN)])
