@@ -6,7 +6,6 @@ from pathlib import Path
 from repro_gate.adapters.files.results import MAX_SHARD_BYTES, REPORT, read_report
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Selection, open_session
-from repro_gate.cli.terminal.console import print_result
 from repro_gate.core.cause import diagnose
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import CellReport, FinishedCheck, GateReport
@@ -30,7 +29,7 @@ def run_explain(pattern: str, folder: Path, config: Path | None) -> ExitCode:
     committed = _committed(cell, config)
     facts = {} if cell.provenance is None else report.provenances[cell.provenance]
     found = diagnose(cell, facts=facts, committed=committed)
-    print_result(render_explanation(report, cell, found, committed))
+    print(render_explanation(report, cell, found, committed), end="")
     return ExitCode.PASSED
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.workspaces import PROFILE, Workspace
+from tests.cli.workspaces import PROFILE, Workspace, ended
 
 FOX = "tiny--fox--seed1"
 
@@ -96,3 +96,12 @@ def test_an_invalid_golden_is_refused(checked: Workspace) -> None:
 
     assert (ran.code, ran.out) == (3, "")
     assert f"snapshots/goldens/{PROFILE}/{FOX}.json" in ran.err
+
+
+def test_lost_output_is_4(checked: Workspace) -> None:
+    """The page is in no report."""
+    with Path("/dev/full").open("wb") as full:
+        ran = ended(checked.start("explain", FOX, stdout=full))
+
+    assert ran.code == 4
+    assert "the result cannot be printed" in ran.err
