@@ -154,11 +154,9 @@ def _reason(found: Diagnosis) -> str:
 
 
 def _unknown(found: Diagnosis) -> str:
-    if found.now is None and found.positions:
-        return (
-            "run 1 repeats its log-probabilities, and of the run that differs none are kept; "
-            "the distance at the fork is what is known"
-        )
+    if found.now is None:
+        known = "repeats its log-probabilities" if found.positions else "was not repeated"
+        return f"of the run that differs no log-probabilities are kept, and run 1 {known}"
     return (
         "too few log-probabilities are known to distinguish a sampler from rounding: the golden "
         "or the engine has none"

@@ -200,7 +200,10 @@ def test_a_claimed_token_that_is_drawn_has_one_share(
     found = replace(differing_run(cell(), first, other), verification=(again,))
     text = page(gate_report(found))
     assert "  + the run that differs  0.100000 to 0.900000 (80.00%)\n" in text
-    assert "unknown: run 1 repeats its log-probabilities" in text
+    unknown = "unknown: of the run that differs no log-probabilities are kept, and run 1"
+    assert f"{unknown} repeats its\n" in text
+    bare = page(gate_report(replace(found, verification=())))
+    assert f"{unknown} was not\n" in bare
 
 
 def test_another_definition_is_compared_with_the_committed_golden(
