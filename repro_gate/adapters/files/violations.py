@@ -48,6 +48,16 @@ def _items(validator: Any, schema: Any, values: Any, whole: Any) -> Iterator[Val
         )
 
 
+def _properties(validator: Any, rules: Any, table: Any, _: Any) -> Iterator[ValidationError]:
+    if is_object(table):
+        for name in rules:
+            if name in table and rules[name] is False:
+                # jsonschema would leave the key out of the place.
+                yield ValidationError("no key", path=[name], instance=table[name])
+            elif name in table:
+                yield from validator.descend(table[name], rules[name], path=name, schema_path=name)
+
+
 def _property_names(validator: Any, schema: Any, table: Any, _: Any) -> Iterator[ValidationError]:
     if is_object(table):
         yield from _first_bad(validator.descend(name, schema) for name in table)
@@ -90,6 +100,7 @@ _Validator: Any = extend(  # type: ignore[no-untyped-call]
     validators={
         "additionalProperties": _additional_properties,
         "items": _items,
+        "properties": _properties,
         "propertyNames": _property_names,
         "uniqueItems": _unique_items,
     },
@@ -144,10 +155,10 @@ def _explain(error: ValidationError) -> tuple[str, str]:
         case "required":
             missing = [name for name in rule if name not in instance]
             return f"the key {missing[0]!r}", "none"
-        case "minItems" | "minProperties" | "minLength":
-            one, many = _UNITS[kind]
-            return f"at least {rule} {one if rule == 1 else many}", f"{len(instance)}"
-        case None:
+        case "minItems" | "minProperties" | "minLength" | "maxItems" | "maxLength":
+            bound, (one, many) = ("at least", "at most")[kind[:3] == "max"], _UNITS[kind[3:]]
+            return f"{bound} {rule} {one if rule == 1 else many}", f"{len(instance)}"
+        case "properties" | None:
             return "no such key here", shown(instance)
         case _:
             return _explain_rule(str(kind), rule, schema), _found(instance, schema)
@@ -161,7 +172,7 @@ def _explain_rule(kind: str, rule: Any, schema: Any) -> str:
     if kind == "type":
         return " or ".join(map(_TYPES.__getitem__, [rule] if isinstance(rule, str) else rule))
     if kind == "enum":
-        return f"one of {', '.join(map(str, rule))}"
+        return f"one of {', '.join(map(str, rule))}" if rule[1:] else repr(rule[0])
     return _WORDS.get(kind, "a value that the schema allows").format(rule=rule)
 
 
@@ -175,9 +186,9 @@ _TYPES: Final = {
     "string": "a string",
 }
 _UNITS: Final = {
-    "minItems": ("entry", "entries"),
-    "minProperties": ("entry", "entries"),
-    "minLength": ("character", "characters"),
+    "Items": ("entry", "entries"),
+    "Properties": ("entry", "entries"),
+    "Length": ("character", "characters"),
 }
 _WORDS = {
     "const": "{rule!r}",

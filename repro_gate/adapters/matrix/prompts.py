@@ -20,6 +20,8 @@ MAX_FILE_BYTES: Final = 1 << 20
 _INPUTS: Final = ("text", "file", "messages")
 _OF_MESSAGES: Final = ("tools", "template_kwargs", "add_generation_prompt", "template_file")
 _FORM: Final = "a list of messages with role and content"
+_INSIDE: Final = "a file inside the folder of this one, symbolic links resolved"
+_TOOLS_FORM: Final = "a list of tools in the form of OpenAI"
 
 
 def read_beside(file: Path) -> ReadFile:
@@ -33,7 +35,7 @@ def read_beside(file: Path) -> ReadFile:
         except (OSError, RuntimeError, ValueError):
             is_inside = False
         if not is_inside:
-            raise _outside(file, name)
+            raise InputInvalid.at(escape_text(name), "", expected=_INSIDE, found="another")
         return read_regular_file(folder / name, max_bytes=MAX_FILE_BYTES)
 
     return read
@@ -61,19 +63,22 @@ def read_input(
 
 def _chat(file: Path, place: str, table: Mapping[str, Any], read: ReadFile) -> Chat:
     data = {key: table[key] for key in _OF_MESSAGES if key in table and key != "template_file"}
-    data["messages"] = _objects(file, f"{place}.messages", table["messages"])
-    data["tools"] = _objects(file, f"{place}.tools", table.get("tools", []))
+    data["messages"] = _objects(file, f"{place}.messages", table["messages"], form=_FORM)
+    data["tools"] = _objects(file, f"{place}.tools", table.get("tools", []), form=_TOOLS_FORM)
     if not data["messages"]:
         raise InputInvalid.at(file, f"{place}.messages", expected=_FORM, found="an empty list")
     for index, message in enumerate(data["messages"]):
         if not isinstance(message.get("role"), str):
             where = f"{place}.messages[{index}]"
-            found = shown(message.get("role"))
+            found = shown(message["role"]) if "role" in message else "none"
             raise InputInvalid.at(file, where, expected="a role, such as user", found=found)
         if not isinstance(message.get("content"), str | list) and "tool_calls" not in message:
             where = f"{place}.messages[{index}].content"
-            found = shown(message.get("content"))
+            found = shown(message["content"]) if "content" in message else "none"
             raise InputInvalid.at(file, where, expected="a string or a list of parts", found=found)
+    if "messages" in data.get("template_kwargs", {}):
+        where = f"{place}.template_kwargs"
+        raise InputInvalid.at(file, where, expected="variables besides messages", found="messages")
     if "template_file" in table:
         data["template"] = _text(file, place, table, "template_file", read)
     try:
@@ -83,14 +88,14 @@ def _chat(file: Path, place: str, table: Mapping[str, Any], read: ReadFile) -> C
         raise InputInvalid.at(file, place, expected="values that JSON has", found=found) from error
 
 
-def _objects(file: Path, place: str, value: Any) -> list[Any]:
+def _objects(file: Path, place: str, value: Any, *, form: str) -> list[Any]:
     """Return a list of objects, which may be written as JSON text."""
     if isinstance(value, str):
         try:
             value = json_of(value.encode(), file, limits_of("matrix-v1"))
         except InputInvalid as error:
             found = f"a string that is not JSON ({error})"
-            raise InputInvalid.at(file, place, expected=_FORM, found=found) from error
+            raise InputInvalid.at(file, place, expected=form, found=found) from error
     try:
         return list_of(as_table, value)
     except InvalidJson as error:
@@ -101,9 +106,12 @@ def _objects(file: Path, place: str, value: Any) -> list[Any]:
 def _text(file: Path, place: str, table: Mapping[str, Any], key: str, read: ReadFile) -> str:
     name = table[key]
     if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
-        raise _outside(file, name)
+        found = escape_text(repr(name))
+        raise InputInvalid.at(file, f"{place}.{key}", expected=_INSIDE, found=found)
     try:
         text = read(name).decode()
+    except InputInvalid as error:
+        raise InputInvalid(f"{file}: {place}.{key}: {error}") from error
     except UnicodeDecodeError as error:
         found = f"the byte {error.object[error.start]:#04x} at {error.start} of {escape_text(name)}"
         raise InputInvalid.at(file, f"{place}.{key}", expected="UTF-8", found=found) from error
@@ -111,8 +119,3 @@ def _text(file: Path, place: str, table: Mapping[str, Any], key: str, read: Read
         found = "an empty file"
         raise InputInvalid.at(file, f"{place}.{key}", expected="a file with a text", found=found)
     return text
-
-
-def _outside(file: Path, name: str) -> InputInvalid:
-    expected = "a file inside the folder of this one, symbolic links resolved"
-    return InputInvalid.at(file, "prompts", expected=expected, found=escape_text(repr(name)))

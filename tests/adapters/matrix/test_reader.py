@@ -310,6 +310,10 @@ def test_the_context_is_rounded_up_as_in_llama_cpp(tmp_path: Path) -> None:
         (("[1, 4294967294]", "[true]"), "suites.quick.seeds[0]: expected an integer, found true"),
         (("[1, 4294967294]", "[]"), "suites.quick.seeds: expected at least 1 entry, found 0"),
         (
+            ("max_tokens = 4", f"max_tokens = 4, stop = {list('abcdefghijklmnopq')}"),
+            "prompts.haiku.stop: expected at most 16 entries, found 17",
+        ),
+        (
             ("[1, 4294967294]", "[7, 8, 7]"),
             "suites.quick.seeds[2]: expected no repeated entry, found 7",
         ),
@@ -474,8 +478,7 @@ def test_a_built_in_engine_with_a_command_is_refused(tmp_path: Path) -> None:
     """It is unclear which of the two should run."""
     message = refusal_of(tmp_path, ('kind = "llama_cpp"', 'kind = "llama_cpp"\ncommand = ["prog"]'))
 
-    assert message.startswith("engines.exact")
-    assert message.endswith("found ['prog']")
+    assert message == "engines.exact.command: expected no such key here, found ['prog']"
 
 
 def test_a_command_engine_without_a_command_is_refused(tmp_path: Path) -> None:
@@ -580,7 +583,7 @@ def test_settings_may_be_those_of_llama_server(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ([("llama-server", "vllm")], ".like: expected one of llama-server, found 'vllm'"),
+        ([("llama-server", "vllm")], ".like: expected 'llama-server', found 'vllm'"),
         ([("n_ctx = 256\n", "")], ": expected the key 'n_ctx', found none"),
         ([("threads = 1", "")], ": expected the key 'threads', found none"),
         ([("threads = 1", "threads = 1\nn_ubatch = 300")], ".n_ubatch: expected at most n_batch, "),

@@ -107,7 +107,7 @@ def test_all_of_several_devices_must_exist(idle_engine: "DrivenEngine") -> None:
     """The settings of a load decide which devices a profile is for."""
     kind, message = idle_engine.refusal(Method.DESCRIBE, device="cuda:1", settings={"gpus": 3})
     assert kind == "device_unavailable"
-    assert message.startswith("3 from cuda:1 on are not among the devices of this llama.cpp (")
+    assert message.startswith("3 GPUs from cuda:1 on are not among the devices of this llama.cpp (")
 
 
 def test_settings_that_the_cpu_ignores_are_refused(idle_engine: "DrivenEngine") -> None:

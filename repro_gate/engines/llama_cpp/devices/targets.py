@@ -152,7 +152,8 @@ def find(request: DeviceRequest, offload: Offload = _WHOLE) -> Target:
         return Target(devices=tuple(ours), offload=offload)
     found = ", ".join(device.name for device in available) or "none"
     errors = " / ".join(_errors(request.backend))
-    what = f"{request.name} is" if len(wanted) == 1 else f"{len(wanted)} from {request.name} on are"
+    is_one = len(wanted) == 1
+    what = f"{request.name} is" if is_one else f"{len(wanted)} GPUs from {request.name} on are"
     raise RequestRefused(
         Refusal.DEVICE_UNAVAILABLE,
         f"{what} not among the devices of this llama.cpp ({found})"

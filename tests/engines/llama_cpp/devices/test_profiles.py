@@ -236,7 +236,7 @@ def test_a_profile_is_how_many_of_what(offload: dict[str, int], profile: str) ->
 @pytest.mark.usefixtures("two_and_one")
 def test_all_of_several_devices_must_exist() -> None:
     """Some of them are another class of machine."""
-    with pytest.raises(RequestRefused, match="2 from cuda:2 on are not among the devices"):
+    with pytest.raises(RequestRefused, match="2 GPUs from cuda:2 on are not among the devices"):
         _target("cuda:2", gpus=2)
 
 
