@@ -30,7 +30,7 @@ from repro_gate.reports.findings.divergence import (
     format_token,
     token_diff,
 )
-from repro_gate.reports.findings.facts import by_effect, known_fact
+from repro_gate.reports.findings.facts import by_effect, known_change
 from repro_gate.reports.findings.wording import describe, describe_former
 from repro_gate.reports.text.escape import clipped, escape_change, format_change, log_line
 from repro_gate.reports.text.format import nats, plural
@@ -331,7 +331,7 @@ def _changed(found: Diagnosis) -> Iterator[str]:
     changes = by_effect([*found.changes])
     if not changes:
         yield f"{_INDENT}nothing that the provenance records"
-    for sentence, same in groupby(changes, key=lambda change: known_fact(change.name).sentence):
+    for sentence, same in groupby(changes, key=lambda change: known_change(change).sentence):
         for change in same:
             text = _DIGEST.sub(r"\1...", format_change(escape_change(change)))
             yield from _wrapped(f"{_INDENT}{text}", _INDENT * 2)

@@ -17,6 +17,17 @@ MODEL_SHA256: Final = "model.sha256"
 
 _OF_CHATS = "chat."
 _SUSPECTS = ("setting", "model", "chat", "engine", "device", "build", "env")
+_ONLY_IF_GIVEN = (
+    "env.",
+    "model.lora.",
+    "model.parts",
+    "setting.gpu",
+    "setting.kv_type",
+    "setting.rope_",
+    "setting.tensor_split",
+    "setting.yarn_",
+)
+"""Beginnings of facts that are missing where nothing was set."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +70,15 @@ def provenance_changes(before: Facts, after: Facts) -> tuple[FactChange, ...]:
 
 def _suspicion(name: str, before: Facts) -> tuple[bool, int, str]:
     kind = name.partition(".")[0]
-    # A fact that an earlier version did not record is no change; a variable that was not set is.
-    is_new = name not in before and kind != "env"
+    is_new = name not in before and is_always_recorded(name)
     # Library digests come last: they differ after every build.
     place = _SUSPECTS.index(kind) if kind in _SUSPECTS else len(_SUSPECTS)
     return is_new, place, name
+
+
+def is_always_recorded(name: str) -> bool:
+    """Return whether a golden without a fact was recorded by a version that did not know it."""
+    return not name.startswith(_ONLY_IF_GIVEN)
 
 
 def facts_of_texts(facts: Facts) -> Facts:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Final
 
-from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.golden import FactChange, is_always_recorded
 
 
 class Effect(IntEnum):
@@ -31,15 +31,22 @@ def known_fact(name: str) -> KnownFact:
     return _KNOWN[max(matching, key=len)]
 
 
+def known_change(change: FactChange) -> KnownFact:
+    """Return what is known of the change of a fact."""
+    return _NEW if _is_new(change) else known_fact(change.name)
+
+
 def by_effect(changes: Sequence[FactChange]) -> list[FactChange]:
     """Return changed facts with those first that change results; the order is kept otherwise."""
     return sorted(changes, key=_rank)
 
 
 def _rank(change: FactChange) -> tuple[bool, Effect]:
-    # A fact that an earlier version did not record is no change; a variable that was not set is.
-    is_new = change.before is None and not change.name.startswith("env.")
-    return is_new, known_fact(change.name).effect
+    return _is_new(change), known_fact(change.name).effect
+
+
+def _is_new(change: FactChange) -> bool:
+    return change.before is None and is_always_recorded(change.name)
 
 
 def _results(sentence: str) -> KnownFact:
@@ -58,6 +65,7 @@ def _none(sentence: str) -> KnownFact:
     return KnownFact(effect=Effect.NONE, sentence=sentence)
 
 
+_NEW: Final = _none("The golden was recorded without this fact, so it may not have changed.")
 _PERHAPS_ANOTHER: Final = "Another device may run other kernels, which round differently."
 _ANOTHER_DEVICE: Final = "Other devices have other kernels, which round differently."
 _SPLIT: Final = "Decides which device computes what: other devices round differently."

@@ -3,7 +3,7 @@
 import pytest
 
 from repro_gate.core.tokens.golden import FactChange
-from repro_gate.reports.findings.facts import Effect, by_effect, known_fact
+from repro_gate.reports.findings.facts import Effect, by_effect, known_change, known_fact
 
 
 @pytest.mark.parametrize(
@@ -27,13 +27,25 @@ def test_facts_that_change_results_come_first() -> None:
     names = ("memory.kv", "setting.repack", "model.sha256", "setting.threads")
     changes = [FactChange(name=name, before="a", after="b") for name in names]
     new = [
-        FactChange(name=name, before=None, after="b") for name in ("model.lora.1.scale", "env.A")
+        FactChange(name=name, before=None, after="b")
+        for name in ("model.description", "model.lora.1.scale", "env.A")
     ]
     assert [change.name for change in by_effect([*new, *changes])] == [
+        "model.lora.1.scale",
         "model.sha256",
         "setting.repack",
         "env.A",
         "setting.threads",
         "memory.kv",
-        "model.lora.1.scale",
+        "model.description",
     ]
+
+
+def test_a_fact_that_the_golden_lacks_may_not_have_changed() -> None:
+    """Unless it is recorded only where something is set, such as an adapter."""
+    new, given = (
+        known_change(FactChange(name=name, before=None, after="b"))
+        for name in ("model.description", "model.lora.1.scale")
+    )
+    assert (new.effect, given) == (Effect.NONE, known_fact("model.lora.1.scale"))
+    assert "recorded without" in new.sentence
