@@ -44,7 +44,7 @@ def _seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     def load(_path: bytes, params: Any, load: Any = native.load_model) -> Any:
-        seen["load_mode"] = params.load_mode
+        seen.update({name: getattr(params, name) for name in ("load_mode", "use_extra_bufts")})
         return load(_path, params)
 
     def make(model: Any, params: Any) -> None:
@@ -75,6 +75,8 @@ def _seen(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
             {"yarn_ext_factor": 0, "yarn_attn_factor": 2},
             {"yarn_ext_factor": 0, "yarn_attn_factor": 2},
         ),
+        ({"flash_attention": True}, {"flash_attn_type": 1, "use_extra_bufts": True}),
+        ({"repack": False}, {"flash_attn_type": 0, "use_extra_bufts": False}),
         ({"load_mode": "none"}, {"load_mode": 0}),
         ({"load_mode": "mmap"}, {"load_mode": 1}),
         ({"load_mode": "mlock"}, {"load_mode": 2}),
