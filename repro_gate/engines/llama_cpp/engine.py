@@ -68,13 +68,14 @@ class LlamaCppEngine(Engine):
         """Run one cell on the loaded model."""
         session = self._loaded()
         rendered: dict[str, str] = {}
+        chat_notes: list[str] = []
         if request.chat is not None:
-            rendered["rendered"] = session.chat_template.render(request.chat)
+            rendered["rendered"], chat_notes = session.chat_template.render(request.chat)
             request = replace(request, prompt=rendered["rendered"])
         with session.slot() as slot:
             answer = generate(slot, request, contexts=len(session.slots))
         # Once for each cell.
-        notes = defaults_notes(session.model, request) if request.trace else []
+        notes = [*chat_notes, *defaults_notes(session.model, request)] if request.trace else []
         return {**answer, "notes": [*answer["notes"], *notes], **rendered}
 
     def score(self, request: ScoreRequest) -> Json:

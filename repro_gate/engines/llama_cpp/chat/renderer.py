@@ -33,6 +33,8 @@ _UNKNOWN: Final[Mapping[str, str]] = {
 }
 """What llama-server passes to a template and this program cannot know, with the reason."""
 _THINKS: Final = re.compile(r"think|reasoning|<\|channel", re.IGNORECASE)
+_ALWAYS: Final = frozenset({"bos_token", "eos_token"})
+"""Variables that every template is given."""
 _MARK: Final = "REPRO-GATE-MARK"
 
 
@@ -59,19 +61,11 @@ class _Template:
     """A compiled template with the variables of every rendering."""
 
     def __init__(self, source: str, variables: Json, *, strip: tuple[str, str]) -> None:
-        environment = ImmutableSandboxedEnvironment(
-            trim_blocks=True,
-            lstrip_blocks=True,
-            extensions=[loopcontrols, _GenerationTag],
-            undefined=jinja2.ChainableUndefined,
-            finalize=_printed,
-        )
-        del environment.filters["random"], environment.globals["lipsum"]
-        environment.filters["tojson"] = _tojson
-        functions: dict[str, Any] = environment.globals
-        functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
+        environment = _environment()
         tree = environment.parse(source)
-        for name in sorted((_UNKNOWN.keys() & find_undeclared_variables(tree)) - variables.keys()):
+        read = find_undeclared_variables(tree)
+        self.unread = sorted(variables.keys() - read - _ALWAYS)
+        for name in sorted((_UNKNOWN.keys() & read) - variables.keys()):
             raise ChatInvalid(
                 f"the template reads {name}, {_UNKNOWN[name]}; set it in template_kwargs"
             )
@@ -100,8 +94,23 @@ class _Template:
         return all(text in rendered for text in wanted)
 
 
-def render(request: Json) -> str:
-    """Return the text of a chat.
+def _environment() -> ImmutableSandboxedEnvironment:
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True,
+        lstrip_blocks=True,
+        extensions=[loopcontrols, _GenerationTag],
+        undefined=jinja2.ChainableUndefined,
+        finalize=_printed,
+    )
+    del environment.filters["random"], environment.globals["lipsum"]
+    environment.filters["tojson"] = _tojson
+    functions: dict[str, Any] = environment.globals
+    functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
+    return environment
+
+
+def render(request: Json) -> tuple[str, list[str]]:
+    """Return the text of a chat, and the variables of the chat that the template does not read.
 
     Args:
         request: `chat`, and of the model `template`, `tool_use_template`, `bos`, `eos`, `adds_bos`
@@ -130,7 +139,8 @@ def render(request: Json) -> str:
     strip = (request["bos"] * request["adds_bos"], request["eos"] * request["adds_eos"])
     try:
         template = _Template(source, variables, strip=strip)
-        return _rendered(template, source, messages, asks=chat.get("add_generation_prompt", True))
+        asks = chat.get("add_generation_prompt", True)
+        return _rendered(template, source, messages, asks=asks), template.unread
     except (ChatInvalid, MemoryError):
         raise
     except _Raised as error:
@@ -354,12 +364,13 @@ def _limit(cpu_s: str, memory_mib: str) -> None:
             resource.setrlimit(kind, (limit, limit))
 
 
-def answer(line: str) -> dict[str, str]:
+def answer(line: str) -> Json:
     """Return the answer to a request; raises MemoryError and RecursionError."""
     try:
-        return {"rendered": render(json.loads(line))}
+        rendered, unread = render(json.loads(line))
     except ChatInvalid as error:
         return {"refused": str(error)[:_MAX_MESSAGE]}
+    return {"rendered": rendered, "unread": unread}
 
 
 if __name__ == "__main__":

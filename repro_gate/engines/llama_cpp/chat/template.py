@@ -47,8 +47,8 @@ class ChatTemplate:
         }
         return {**adds_bos, **digests, "chat.renderer": renderer()}
 
-    def render(self, chat: Json) -> str:
-        """Return the text of a chat, or refuse it."""
+    def render(self, chat: Json) -> tuple[str, list[str]]:
+        """Return the text of a chat, and notes about it; or refuse it."""
         return self._render(json.dumps({"chat": chat, **self._model}))
 
 
@@ -57,7 +57,7 @@ def renderer() -> str:
     return f"jinja2 {metadata.version('jinja2')}, rules {_RULES}"
 
 
-def _rendered(request: str) -> str:
+def _rendered(request: str) -> tuple[str, list[str]]:
     isolation = "-I" if sys.flags.isolated else "-P"
     try:
         done = subprocess.run(  # noqa: S603 -- our own module
@@ -78,7 +78,8 @@ def _rendered(request: str) -> str:
     rendered: str = answer["rendered"]
     if not 0 < len(rendered) <= MAX_RENDERED:
         raise bad_request("chat: the chat template renders an empty text")
-    return rendered
+    unread = ", ".join(answer["unread"])
+    return rendered, [f"the chat template does not read {unread}"] if unread else []
 
 
 def _reason(error: Exception) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.inference.logits import Logits, are_all_equal, are_finite
 from repro_gate.engines.model_file import model_invalid
-from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.protocol import Refusal, RequestRefused, bad_request
 
 _DATA_TOO = True
 _NO_EMBEDDINGS = 0
@@ -134,10 +134,9 @@ class Decoder:
     def _encode(self, prompt: list[int]) -> None:
         size_limit = native.n_ubatch(self.context)
         if len(prompt) > size_limit:
-            raise RequestRefused(
-                Refusal.OUT_OF_CONTEXT,
-                f"{len(prompt)} tokens of prompt do not fit in n_ubatch = {size_limit}: an encoder "
-                "computes all of them at once",
+            raise bad_request(
+                f"settings.n_ubatch: expected at least {len(prompt)}, as an encoder computes all "
+                f"tokens of a prompt at once, found {size_limit}"
             )
         for index, token in enumerate(prompt):
             self._put(index, token, is_output=True)

@@ -23,7 +23,8 @@ def rendered(*messages: Any, template: str | None = CHATML, model: Any = None, *
     known = {"tool_use_template": None, "bos": "<s>", "eos": "</s>"}
     flags = {"adds_bos": False, "adds_eos": False}
     asked = {"chat": {"messages": messages, **chat}, "template": template}
-    return render({**asked, **known, **flags, **(model or {})})
+    text, _ = render({**asked, **known, **flags, **(model or {})})
+    return text
 
 
 @pytest.mark.parametrize(
@@ -235,10 +236,12 @@ def test_a_tool_needs_a_name() -> None:
         rendered(USER, tools=[{}])
 
 
-@pytest.mark.parametrize(("template", "key"), [(None, "refused"), ("Hi", "rendered")])
-def test_the_answer_has_the_text_or_the_reason(template: str | None, key: str) -> None:
+@pytest.mark.parametrize(
+    ("template", "keys"), [(None, ["refused"]), ("Hi", ["rendered", "unread"])]
+)
+def test_the_answer_has_the_text_or_the_reason(template: str | None, keys: list[str]) -> None:
     """A chat without a template is refused."""
     model = {"bos": "", "eos": "", "adds_bos": False, "adds_eos": False, "tool_use_template": None}
     request = json.dumps({"chat": {"messages": [USER]}, "template": template, **model})
 
-    assert list(answer(request)) == [key]
+    assert list(answer(request)) == keys

@@ -22,6 +22,20 @@ def cell_of(**chat: Any) -> dict[str, Any]:
     return {**cell, "chat": {"messages": messages, **chat}}
 
 
+def test_what_a_template_does_not_read_is_noted(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """Tools and variables that the text does not depend on would look as if they were gated."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    tools = [{"type": "function", "function": {"name": "f"}}]
+    asked = {"tools": tools, "template_kwargs": {"a": 1, "b": 2}}
+    reading = f"{TEMPLATE}{{% if b and bos_token %}}{{% endif %}}"
+    cell = {**cell_of(template=reading, **asked), "trace": True}
+    answer = fresh_engine.ask(Method.GENERATE, **cell)
+
+    assert answer["notes"] == ["the chat template does not read a, tools"]
+
+
 def test_a_chat_is_the_text_of_its_template(
     fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
 ) -> None:

@@ -71,8 +71,9 @@ def test_a_prompt_that_cannot_be_encoded_at_once_is_refused(
     alone = fresh_engine.generate(prompt="a")
     fresh_engine.load(path, n_ubatch=8)
     kind, message = fresh_engine.refusal(Method.GENERATE, **(CELL | {"prompt": _PROMPT}))
-    assert kind == "out_of_context"
-    assert message.endswith("do not fit in n_ubatch = 8: an encoder computes all of them at once")
+    assert kind == "bad_request"
+    assert message.startswith("settings.n_ubatch: expected at least ")
+    assert message.endswith("as an encoder computes all tokens of a prompt at once, found 8")
     assert fresh_engine.generate(prompt="a") == alone
 
 
