@@ -131,6 +131,17 @@ def test_refusals_are_typed(
     assert _ask(engine, method, params)["error"]["kind"] == kind
 
 
+@pytest.mark.parametrize("part", ["chat", "sampling", "stop"])
+def test_optional_parts_of_a_cell_are_refused(engine: subprocess.Popen[str], part: str) -> None:
+    """An engine that ignored one would answer for another cell."""
+    _ask(engine, Method.LOAD, _LOAD)
+    cell = {**_GENERATE, part: {}}
+    del cell["prompt"]
+
+    message = "there are no chats, further samplers or stop strings"
+    assert _ask(engine, Method.GENERATE, cell)["error"]["message"] == message
+
+
 @pytest.mark.parametrize(
     ("change", "kind"),
     [

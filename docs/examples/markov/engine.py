@@ -88,8 +88,8 @@ class MarkovEngine:
         """Run one cell once, cold: nothing of an earlier request may change its tokens."""
         if not self._next:
             raise Refused("bad_request", "no model is loaded")
-        if "sampling" in params or "stop" in params:
-            raise Refused("bad_request", "there are neither further samplers nor stop strings")
+        if not params.keys().isdisjoint({"chat", "sampling", "stop"}):
+            raise Refused("bad_request", "there are no chats, further samplers or stop strings")
         if not self._warm:
             self._random.seed(params["seed"])
         started = perf_counter()
