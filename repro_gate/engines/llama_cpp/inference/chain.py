@@ -29,8 +29,12 @@ _MIROSTAT_M = 100
 """Of llama-server: how many candidates mirostat estimates from."""
 _MAX_REPETITION = 2000
 """llama.cpp takes a higher bound of `{1,3000}` as none."""
-_LITERALS = re.compile(r'"(?:\\.|[^"\\])*"|\[(?:\\.|[^\]\\])*\]|<[^>]*>|#[^\r\n]*', re.DOTALL)
-_UPPER_BOUND = re.compile(r"\{\s*\d*\s*,\s*(\d+)\s*\}")
+_LITERALS = re.compile(
+    r'"(?:\\.|[^"\\])*(?:"|\\?\Z)|\[(?:\\.|[^\]\\])*(?:\]|\\?\Z)|<[^>]*(?:>|\Z)|#[^\r\n]*',
+    re.DOTALL,
+)
+"""With those that do not end, which llama.cpp refuses: to search on behind each takes minutes."""
+_UPPER_BOUND = re.compile(r"\{\s*(?:\d+\s*)?,\s*(\d+)\s*\}")
 _IMPOSSIBLE = -math.inf
 _PLACE = "generate.sampling"
 _PLAIN = Sampling()
@@ -225,7 +229,8 @@ def _grammar(sampling: Sampling, tokenizer: Tokenizer) -> native.Sampler | None:
     if text is None:
         return None
     for bound in _UPPER_BOUND.findall(_LITERALS.sub(" ", text)):
-        if int(bound) > _MAX_REPETITION:
+        # Python limits the digits of integers.
+        if float(bound) > _MAX_REPETITION:
             raise bad_request(
                 f"{_PLACE}.grammar: expected repetitions up to {_MAX_REPETITION}, as "
                 f"llama.cpp takes more as without a limit, found {bound}"
