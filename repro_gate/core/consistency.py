@@ -12,6 +12,7 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards.report import MeasuredCell, ShardReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.verification import claim_of
 
 _OPTIONS = frozenset({"--config", "--device"})
 """Options that select the same matrix and device again."""
@@ -33,6 +34,7 @@ def validate_report(report: GateReport) -> Inconsistency | None:
     return next(
         chain(
             _in_provenances(report.cells, known=len(report.provenances)),
+            _in_verifications(report.cells),
             _in_options("repeat_with", report.repeat_with),
         ),
         None,
@@ -72,6 +74,18 @@ def _in_provenances(
                 place=f"cells[{index}].provenance",
                 expected=f"one of {known} provenances, counted from 0",
                 found=str(cell.provenance),
+            )
+
+
+def _in_verifications(cells: Iterable[CellReport]) -> Iterator[Inconsistency]:
+    for index, cell in enumerate(cells):
+        claim = () if cell.generation is None else claim_of(cell.generation, cell.verdict)
+        found = [token.id for token in cell.verification]
+        if found and found != [token.id for token in claim]:
+            yield Inconsistency(
+                place=f"cells[{index}].verification",
+                expected=f"the {len(claim)} tokens that differ from run 1",
+                found=f"{len(found)} tokens",
             )
 
 

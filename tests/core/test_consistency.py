@@ -11,9 +11,9 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import scene_of
-from tests.fakes.reports import OTHER_RUN, RUN_1, ran, report_of, shard_report_of
+from tests.fakes.reports import OTHER_RUN, RUN_1, drifted, ran, report_of, shard_report_of
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import cell_of, contrast_of, golden_of
+from tests.fakes.values import cell_of, contrast_of, golden_of, verification_of
 
 FOX = cell_of("fox")
 
@@ -76,6 +76,17 @@ def test_a_provenance_that_is_not_there() -> None:
 
     assert validate_shard(shard) == expected
     assert validate_report(report_of(replace(ran(FOX, Match()), provenance=1))) == expected
+
+
+def test_a_verification_is_of_the_tokens_that_differ() -> None:
+    """Others would give a drift another distance, and a match one."""
+    cell = drifted(FOX)
+    assert place_in(report_of(cell)) is None
+    shorter = replace(cell, verification=cell.verification[:-1])
+    others = replace(cell, verification=verification_of(RUN_1))
+    matching = replace(ran(FOX, Match()), verification=cell.verification)
+    for wrong in (shorter, others, matching):
+        assert place_in(report_of(ran(FOX, Match()), wrong)) == "cells[1].verification"
 
 
 def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:

@@ -5,7 +5,7 @@ from typing import Final, TypeAlias
 
 from repro_gate.core.guards import require_at_least, require_finite, require_share
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Verdict
 
 MAX_DISTANCE: Final = 0.5
 """Of a token that is no candidate; larger distances count as this (arXiv 2511.20621)."""
@@ -77,9 +77,7 @@ Verification: TypeAlias = tuple[VerifiedToken, ...]
 """One entry for each claimed token."""
 
 
-def claim_of(
-    first: Generation, finding: Drift | Nondeterministic | Unrecorded | None
-) -> tuple[Token, ...]:
+def claim_of(first: Generation, finding: Verdict | None) -> tuple[Token, ...]:
     """Return the output to verify with the engine that made the first run; empty if there is none.
 
     Of a drift it is that of the golden, of runs that differ the first token of the other run after
