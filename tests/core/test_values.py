@@ -32,6 +32,7 @@ from repro_gate.core.report import (
     UnfinishedCheck,
 )
 from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.comparison import ForcedTokens, Position, Shifts
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
 from repro_gate.core.tokens.golden import Conditions, FactChange
@@ -153,6 +154,9 @@ SAMPLES: tuple[object, ...] = (
 UNCHECKED: dict[type, str] = {
     Answered: "an answer as it came, which judge_answer judges",
     Measurement: "it grows while a check runs",
+    Position: "computed from evidence that is checked",
+    Shifts: "computed from positions",
+    ForcedTokens: "computed from positions",
 }
 """Types without checks, each with the reason."""
 
