@@ -1,5 +1,7 @@
 """Every setting reaches llama.cpp, or is refused for the model."""
 
+import os
+import shutil
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -8,12 +10,14 @@ import pytest
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices.targets import Device, Target
+from repro_gate.engines.llama_cpp.lora import Lora
 from repro_gate.engines.llama_cpp.native_log import Level
 from repro_gate.engines.llama_cpp.notes import load_notes
 from repro_gate.engines.llama_cpp.session import Session
 from repro_gate.engines.model_file import read_model_file
 from repro_gate.protocol import Method, Refusal, RequestRefused
 from repro_gate.settings import Settings
+from tests.fakes.adapters import adapter
 from tests.fakes.driven_engine import load_params
 from tests.fakes.model_kinds import make_kind
 from tests.fakes.odd_models import tiny_with
@@ -36,6 +40,24 @@ def _load(path: Path, *, is_cpu: bool = True, **changes: Any) -> Session:
     cpu = Device(handle=native.get_device(0), name="CPU", description="", backend=backend, index=0)
     target = Target(devices=(cpu,), offload=parsed.offload)
     return Session(read_model_file(path, expected=None), target, parsed)
+
+
+def test_a_file_that_changes_after_its_digest_was_taken_is_refused(
+    tiny_model: "ModelMaker", tmp_path: Path
+) -> None:
+    """The model as well as an adapter."""
+    with closing(_load(made := tiny_model("tiny-qwen2").path)) as loaded:
+        device, settings = loaded.device, loaded.settings
+    model = Path(shutil.copy(made, tmp_path))
+    file = read_model_file(model, expected=None)
+    lora = read_model_file(adapter(tmp_path / "a.gguf", model), expected=None)
+    adapter(lora.path, model, seed=2)
+    with pytest.raises(RequestRefused, match=r"a\.gguf: changed while it was being loaded"):
+        Session(file, device, settings, lora=[Lora(file=lora, scale=1.0)])
+
+    os.utime(model, ns=(1, 1))
+    with pytest.raises(RequestRefused, match=f"{model}: changed while it was being loaded"):
+        Session(file, device, settings)
 
 
 @pytest.fixture(name="seen")
