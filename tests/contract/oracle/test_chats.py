@@ -22,6 +22,7 @@ _PARTS = "{% for part in message.content %}[{{ part.text }}]{% endfor %}"
 _EITHER = (
     "{% if message.content is string %}{{ message.content }}{% else %}" + _PARTS + "{% endif %}"
 )
+_JSON = _EITHER.replace(_PARTS, "{{ message.content | tojson }}")
 _CALLS = (
     "{% for message in messages %}<{{ message.role }}>{{ message.content }}"
     "{% for call in message.tool_calls %}{{ call.id }}{{ call.function.name }}"
@@ -41,6 +42,7 @@ _TEMPLATES = {
     "text or parts": _TURNS.replace("{{ message.content }}", _EITHER),
     "tools": "{% for tool in tools %}{{ tool | tojson }}\n{% endfor %}" + _CALLS,
     "arguments": _CALLS.replace("arguments }}", "arguments | tojson }}"),
+    "JSON of parts": _TURNS.replace("{{ message.content }}", _JSON),
     "printed": "{{ [1, 'a', none, 2.50] }}{{ {'a': 1} }}{{ none }}{{ 0.1 + 0.2 }}" + _TURNS,
 }
 
@@ -84,6 +86,31 @@ def test_a_template_that_reads_enable_thinking_is_given_it(
     assert text == f"{thinks}<user>Hello</>\n<assistant>"
     assert _ours(template, chat) == text
     assert _ours(template, {"messages": [USER]}) is None
+
+
+@pytest.mark.parametrize("kwargs", [{"preserve_reasoning": True}, {"preserve_reasoning": False}])
+def test_variables_are_derived_as_by_the_server(
+    server_with: Callable[[str], LlamaServer], kwargs: dict[str, Any]
+) -> None:
+    """The program llama-server keeps reasoning by default, which the wheel does not."""
+    template = (
+        "{{ preserve_reasoning }} {{ preserve_thinking }} {{ clear_thinking }} "
+        "{{ truncate_history_thinking }} {{ drop_thinking }} {{ reasoning_strength }}" + _TURNS
+    )
+    asked = {**kwargs, "enable_thinking": True, "reasoning_effort": "low"}
+    more: list[dict[str, Any]] = [
+        {},
+        {"drop_thinking": 1},
+        {"enable_thinking": "true"},
+        {"enable_thinking": 1},
+    ]
+    chats: list[dict[str, Any]] = [
+        {"messages": [USER], "template_kwargs": {**asked, **each}} for each in more
+    ]
+
+    ours = [_ours(template, chat) for chat in chats]
+    assert ours == [_rendered(server_with(template), chat) for chat in chats]
+    assert [text is None for text in ours] == [False, False, True, False]
 
 
 @pytest.mark.parametrize("chat", CHATS, ids=lambda chat: json.dumps(chat)[:60])

@@ -10,7 +10,7 @@ import json
 import re
 import resource
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, NoReturn
 
@@ -21,6 +21,7 @@ from jinja2.meta import find_undeclared_variables
 from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from repro_gate.engines.llama_cpp.chat.families import RenderedChat, family_of
 from repro_gate.protocol import MAX_RENDERED, Json
 from repro_gate.strict_json import InvalidJson, array, value_at
 
@@ -33,8 +34,12 @@ _UNKNOWN: Final[Mapping[str, str]] = {
 }
 """What llama-server passes to a template and this program cannot know, with the reason."""
 _THINKS: Final = re.compile(r"think|reasoning|<\|channel", re.IGNORECASE)
-_ALWAYS: Final = frozenset({"bos_token", "eos_token"})
-"""Variables that every template is given."""
+_FORGETS: Final = ("clear_thinking", "truncate_history_thinking", "drop_thinking")
+_DERIVED: Final[Mapping[str, frozenset[str]]] = {
+    "preserve_reasoning": frozenset({"preserve_thinking", *_FORGETS}),
+    "reasoning_effort": frozenset({"reasoning_strength"}),
+}
+"""The variables that llama-server sets by another one."""
 _MARK: Final = "REPRO-GATE-MARK"
 
 
@@ -64,7 +69,7 @@ class _Template:
         environment = _environment()
         tree = environment.parse(source)
         read = find_undeclared_variables(tree)
-        self.unread = sorted(variables.keys() - read - _ALWAYS)
+        self._read = read
         for name in sorted((_UNKNOWN.keys() & read) - variables.keys()):
             raise ChatInvalid(
                 f"the template reads {name}, {_UNKNOWN[name]}; set it in template_kwargs"
@@ -72,6 +77,11 @@ class _Template:
         self._template = environment.from_string(tree)
         self._variables = variables
         self._bos, self._eos = strip
+
+    def unread(self, names: Iterable[str]) -> list[str]:
+        """Return a note on the variables that have no effect, if there are any."""
+        found = [name for name in names if not self._read & {name, *_DERIVED.get(name, ())}]
+        return [f"the chat template does not read {', '.join(sorted(found))}"] if found else []
 
     def render(self, messages: Sequence[Json], *, prompts_answer: bool) -> str:
         """Return the text of some messages."""
@@ -103,14 +113,14 @@ def _environment() -> ImmutableSandboxedEnvironment:
         finalize=_printed,
     )
     del environment.filters["random"], environment.globals["lipsum"]
-    environment.filters["tojson"] = _tojson
+    environment.filters |= {"tojson": _tojson, "safe": str}
     functions: dict[str, Any] = environment.globals
     functions |= {"raise_exception": _raise, "strftime_now": _refuse_today}
     return environment
 
 
 def render(request: Json) -> tuple[str, list[str]]:
-    """Return the text of a chat, and the variables of the chat that the template does not read.
+    """Return the text of a chat, and notes on it.
 
     Args:
         request: `chat`, and of the model `template`, `tool_use_template`, `bos`, `eos`, `adds_bos`
@@ -130,23 +140,57 @@ def render(request: Json) -> tuple[str, list[str]]:
         )
     messages = [*map(_message, chat["messages"])]
     kwargs = chat.get("template_kwargs", {})
-    variables = {
-        "bos_token": request["bos"],
-        "eos_token": request["eos"],
-        **({"tools": tools} if tools else {}),
-        **kwargs,
-    }
+    given = {**({"tools": tools} if tools else {}), **kwargs}
+    tokens = {"bos_token": request["bos"], "eos_token": request["eos"]}
+    variables = {**tokens, **_with_derived(kwargs), **given}
+    asks: bool = chat.get("add_generation_prompt", True)
     strip = (request["bos"] * request["adds_bos"], request["eos"] * request["adds_eos"])
     try:
         template = _Template(source, variables, strip=strip)
-        asks = chat.get("add_generation_prompt", True)
-        return _rendered(template, source, messages, asks=asks), template.unread
+        text = _rendered(template, source, messages, asks=asks)
     except (ChatInvalid, MemoryError):
         raise
     except _Raised as error:
         raise ChatInvalid(f"the chat template refuses the messages: {error}") from error
     except Exception as error:
         raise ChatInvalid(f"the chat template fails: {type(error).__name__}: {error}") from error
+    notes = _notes(RenderedChat(source, messages, text, prompts_answer=asks))
+    return text, [*notes, *template.unread(given)]
+
+
+def _notes(chat: RenderedChat) -> list[str]:
+    """Return what llama-server may do otherwise in a chat; refuse what it does otherwise."""
+    family = family_of(chat.template)
+    if family is None:
+        return []
+    changes = [change for change in family.changes if change.concerns(chat)]
+    for change in changes:
+        if change.is_certain:
+            raise ChatInvalid(
+                f"llama-server has a handler of its own for {family.name}, which {change.what} "
+                "here; this is not reproduced, so give a text in place of messages"
+            )
+    return [
+        f"llama-server has a handler of its own for {family.name}, which {change.what}; this is "
+        "not reproduced, so compare the text once with that of its /apply-template"
+        for change in changes
+    ]
+
+
+def _with_derived(kwargs: Json) -> Json:
+    """Return the variables of a chat with those that llama-server derives from them."""
+    if isinstance(kwargs.get("enable_thinking"), str):
+        raise ChatInvalid(
+            f"template_kwargs.enable_thinking: expected true or false, found "
+            f"{kwargs['enable_thinking']!r}, a text, which llama-server refuses"
+        )
+    variables: dict[str, Any] = {"preserve_reasoning": True, **kwargs}
+    keeps = variables["preserve_reasoning"]
+    if isinstance(keeps, bool):
+        variables |= {"preserve_thinking": keeps, **dict.fromkeys(_FORGETS, not keeps)}
+    if isinstance(variables.get("reasoning_effort"), str):
+        variables["reasoning_strength"] = variables["reasoning_effort"]
+    return variables
 
 
 def _rendered(template: _Template, source: str, messages: list[Json], *, asks: bool) -> str:
@@ -178,6 +222,12 @@ def _require_continuable(source: str, messages: Sequence[Json]) -> None:
             "the last message is the assistant's, and the template is of a model that thinks: how "
             "llama-server continues its answer is not reproduced; give a text in place of messages"
         )
+    family = family_of(source)
+    if family is not None:
+        raise ChatInvalid(
+            f"the last message is the assistant's, and how llama-server continues an answer of "
+            f"{family.name} is not reproduced; give a text in place of messages"
+        )
 
 
 def _adapted(template: _Template, source: str, messages: list[Json]) -> list[Json]:
@@ -187,10 +237,11 @@ def _adapted(template: _Template, source: str, messages: list[Json]) -> list[Jso
             {**each, "role": "system"} if each["role"] == "developer" else each for each in messages
         ]
     user: Json = {"role": "user"}
-    parts = [{"type": "text", "text": _MARK}]
     takes_text = template.shows([{**user, "content": _MARK}], _MARK)
-    takes_parts = template.shows([{**user, "content": parts}], _MARK)
-    takes_parts &= not template.shows([{**user, "content": parts}], f"'{_MARK}'")
+    takes_parts = _takes_parts(template)
+    if takes_text:
+        # llama-server makes sure of both forms with a list that is empty.
+        takes_parts &= template.shows([{**user, "content": []}])
     pair: list[Json] = [
         {"role": "system", "content": _MARK},
         {**user, "content": "a question"},
@@ -202,6 +253,13 @@ def _adapted(template: _Template, source: str, messages: list[Json]) -> list[Jso
     if messages and messages[0]["role"] == "system" and not template.shows(pair, _MARK):
         messages = _without_system(messages)
     return _with_arguments(template, messages)
+
+
+def _takes_parts(template: _Template) -> bool:
+    turns: list[Json] = [{"role": "user", "content": [{"type": "text", "text": _MARK}]}]
+    # The list itself may be printed, as in Python or as JSON.
+    is_printed = any(template.shows(turns, f"{quote}{_MARK}{quote}") for quote in "'\"")
+    return template.shows(turns, _MARK) and not is_printed
 
 
 def _without_system(messages: list[Json]) -> list[Json]:
@@ -367,10 +425,10 @@ def _limit(cpu_s: str, memory_mib: str) -> None:
 def answer(line: str) -> Json:
     """Return the answer to a request; raises MemoryError and RecursionError."""
     try:
-        rendered, unread = render(json.loads(line))
+        text, notes = render(json.loads(line))
     except ChatInvalid as error:
         return {"refused": str(error)[:_MAX_MESSAGE]}
-    return {"rendered": rendered, "unread": unread}
+    return {"rendered": text, "notes": notes}
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.protocol import MAX_RENDERED, Json, bad_request
 
 _RENDERER: Final = "repro_gate.engines.llama_cpp.chat.renderer"
-_RULES: Final = "1"
+_RULES: Final = "2"
 """Changed with any change of the renderer that renders some chat otherwise."""
 _MAX_CPU_S: Final = 5
 _MAX_MEMORY_MIB: Final = 1024
@@ -78,8 +78,7 @@ def _rendered(request: str) -> tuple[str, list[str]]:
     rendered: str = answer["rendered"]
     if not 0 < len(rendered) <= MAX_RENDERED:
         raise bad_request("chat: the chat template renders an empty text")
-    unread = ", ".join(answer["unread"])
-    return rendered, [f"the chat template does not read {unread}"] if unread else []
+    return rendered, answer["notes"]
 
 
 def _reason(error: Exception) -> str:

@@ -196,6 +196,61 @@ def test_a_pinned_day_is_rendered() -> None:
     assert rendered(USER, template="{{ date_string }}", template_kwargs=kwargs) == "26 Jul 2024"
 
 
+def test_parts_are_joined_for_a_template_that_refuses_an_empty_list() -> None:
+    """As llama-server finds out with one whether a template takes both forms."""
+    loop = "{% for part in m.content %}[{{ part.text }}]{% else %}{{ raise_exception('') }}"
+    either = "{% if m.content is string %}{{ m.content }}{% else %}" + loop
+    template = "{% for m in messages %}" + either + "{% endfor %}{% endif %}{% endfor %}"
+    parts = {"role": "user", "content": [{"type": "text", "text": text} for text in "ab"]}
+
+    assert rendered(parts, template=template) == "a\nb"
+
+
+def test_nothing_is_escaped_beside_a_safe_text() -> None:
+    """As llama-server escapes nothing."""
+    assert rendered(USER, template="{{ ({'a': '<'} | tojson | safe) + '\"' }}") == '{"a": "<"}"'
+
+
+_KEPT = (
+    "{{ preserve_reasoning }} {{ preserve_thinking }} {{ clear_thinking }} "
+    "{{ truncate_history_thinking }} {{ drop_thinking }} {{ reasoning_strength }}"
+)
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "text"),
+    [
+        ({}, "True True False False False "),
+        ({"preserve_reasoning": False}, "False False True True True "),
+        ({"preserve_reasoning": 1}, "1     "),
+        ({"clear_thinking": 1, "reasoning_effort": "low"}, "True True 1 False False low"),
+        ({"reasoning_effort": "low", "reasoning_strength": 2}, "True True False False False 2"),
+    ],
+)
+def test_variables_that_llama_server_derives_are_set(kwargs: dict[str, Any], text: str) -> None:
+    """Those of the chat come first."""
+    assert rendered(USER, template=_KEPT, template_kwargs=kwargs) == text
+
+
+@pytest.mark.parametrize("value", [True, 0, None])
+def test_enable_thinking_is_any_value_but_a_text(value: object) -> None:
+    """As in llama-server, whatever the template reads."""
+    for text in ("true", ""):
+        with pytest.raises(ChatInvalid, match=f"expected true or false, found {text!r}"):
+            rendered(USER, template_kwargs={"enable_thinking": text})
+
+    assert rendered(USER, template_kwargs={"enable_thinking": value})
+
+
+@pytest.mark.parametrize("printed", ["{{ m.content | string }}", "{{ m.content | tojson }}"])
+def test_a_printed_list_is_no_form_of_parts(printed: str) -> None:
+    """The parts are joined for a template that prints the list itself, as Python or as JSON."""
+    either = "{% if m.content is string %}{{ m.content }}{% else %}" + printed + "{% endif %}"
+    parts = {"role": "user", "content": [{"type": "text", "text": "a"}]}
+
+    assert rendered(parts, template=f"{{% for m in messages %}}{either}{{% endfor %}}") == "a"
+
+
 @pytest.mark.parametrize(
     ("messages", "message"),
     [
@@ -236,9 +291,7 @@ def test_a_tool_needs_a_name() -> None:
         rendered(USER, tools=[{}])
 
 
-@pytest.mark.parametrize(
-    ("template", "keys"), [(None, ["refused"]), ("Hi", ["rendered", "unread"])]
-)
+@pytest.mark.parametrize(("template", "keys"), [(None, ["refused"]), ("Hi", ["rendered", "notes"])])
 def test_the_answer_has_the_text_or_the_reason(template: str | None, keys: list[str]) -> None:
     """A chat without a template is refused."""
     model = {"bos": "", "eos": "", "adds_bos": False, "adds_eos": False, "tool_use_template": None}

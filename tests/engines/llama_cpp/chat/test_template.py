@@ -81,3 +81,17 @@ def test_a_chat_that_cannot_be_rendered_is_refused(
 
     assert (kind, message in reason) == ("bad_request", True), reason
     assert fresh_engine.generate()
+
+
+def test_a_note_on_a_chat_is_in_the_answer(
+    fresh_engine: "DrivenEngine", tiny_model: "ModelMaker"
+) -> None:
+    """That of a family whose chats llama-server may render otherwise."""
+    fresh_engine.load(tiny_model("tiny-qwen2").path)
+    template = TEMPLATE + "{# [SYSTEM_PROMPT] [TOOL_CALLS] [ARGS] #}"
+    messages = [{"role": role, "content": "Hi"} for role in ("system", "user")]
+    cell = {**cell_of(template=template, messages=messages), "trace": True}
+    answer = fresh_engine.ask(Method.GENERATE, **cell)
+
+    (note,) = answer["notes"]
+    assert note.startswith("llama-server has a handler of its own for Ministral 3, which ")
