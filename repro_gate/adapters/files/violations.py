@@ -156,7 +156,8 @@ def _explain(error: ValidationError) -> tuple[str, str]:
             missing = [name for name in rule if name not in instance]
             return f"the key {missing[0]!r}", "none"
         case "minItems" | "minProperties" | "minLength" | "maxItems" | "maxLength":
-            bound, (one, many) = ("at least", "at most")[kind[:3] == "max"], _UNITS[kind[3:]]
+            one, many = _UNITS[kind[3:]]
+            bound = "at most" if kind.startswith("max") else "at least"
             return f"{bound} {rule} {one if rule == 1 else many}", f"{len(instance)}"
         case "properties" | None:
             return "no such key here", shown(instance)

@@ -10,7 +10,7 @@ from repro_gate.core.cause import diagnose
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import CellReport, FinishedCheck, GateReport
 from repro_gate.core.text import escape_text
-from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.golden import Facts, Golden
 from repro_gate.errors import InputInvalid, UsageInvalid
 from repro_gate.reports.explain import render_explanation
 
@@ -27,7 +27,7 @@ def run_explain(pattern: str, folder: Path, config: Path | None) -> ExitCode:
     report = _read(folder)
     cell = _cell(report, pattern)
     committed = _committed(cell, config)
-    facts = {} if cell.provenance is None else report.provenances[cell.provenance]
+    facts: Facts = {} if cell.provenance is None else report.provenances[cell.provenance]
     found = diagnose(cell, facts=facts, committed=committed)
     print(render_explanation(report, cell, found, committed), end="")
     return ExitCode.PASSED

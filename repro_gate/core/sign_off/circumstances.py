@@ -27,6 +27,10 @@ from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.settings import FACTS, FOR_GPUS, facts_of
 
 _CONFIG: Final = "--config"
+_CPU_DEVICE: Final = "CPU"
+"""The fact `setting.device` of a run without a GPU."""
+_GPU_DEFAULTS: Final = {"offload_kqv": "true", "op_offload": "true"}
+"""Those that facts show on every GPU; the others change the profile."""
 
 
 def circumstances_of(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
@@ -91,6 +95,8 @@ def _other_settings(
 ) -> Iterator[tuple[str, str, str]]:
     """Yield each setting whose fact differs, with what was wanted and what was found."""
     wanted = facts_of(settings)
+    if facts.get("setting.device", _CPU_DEVICE) != _CPU_DEVICE:
+        wanted = {**_GPU_DEFAULTS, **wanted}
     # Those for GPUs depend on the device too.
     ours = [name for name in FACTS if name in wanted or name not in FOR_GPUS]
     for name in ours:

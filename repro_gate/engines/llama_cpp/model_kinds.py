@@ -101,7 +101,7 @@ def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:
             "use a causal language model"
         )
     causal = [match[1] for line in lines if (match := _CAUSAL.search(line.text))]
-    if causal == ["0"] or native.metadata(model, f"{architecture}.attention.causal") == "false":
+    if "0" in causal or native.metadata(model, f"{architecture}.attention.causal") == "false":
         raise model_invalid(
             f"the attention of the model is not causal ({architecture}), so it generates no text; "
             "use a causal language model"

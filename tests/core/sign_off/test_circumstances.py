@@ -115,6 +115,10 @@ def test_settings_are_those_of_the_matrix() -> None:
         ({}, {"swa_full": "false"}, ["swa_full"]),
         ({}, {"offload_kqv": "false", "split_mode": "none"}, []),
         ({"offload_kqv": True}, {"offload_kqv": "false"}, ["offload_kqv"]),
+        ({}, {"device": "CUDA0", "op_offload": "false"}, ["op_offload"]),
+        ({"op_offload": False}, {"device": "CUDA0", "op_offload": "false"}, []),
+        ({}, {"device": "CUDA0"}, []),
+        ({}, {"device": "CPU", "op_offload": "false"}, []),
         ({"load_mode": "mlock", "contexts": 2}, {"load_mode": "mmap"}, []),
     ],
 )
