@@ -1,6 +1,6 @@
-"""Reads files in children that get two seconds and 200 MB: `python -m tests.fakes.bounded_reading`.
+"""Reads files in children with 5 CPU seconds and 200 MB: `python -m tests.fakes.bounded_reading`.
 
-What is larger by nature gets three seconds and 300 MB: results, and the answers of engines and
+What is larger by nature gets eight seconds and 300 MB: results, and the answers of engines and
 servers, as files that hold one.
 
 A request is a line of JSON, `{"reader": NAME, "path": PATH}`; the answer is a line of JSON with the
@@ -41,9 +41,9 @@ from tests.fakes.processes import generated
 from tests.fakes.values import cell_of, engine_spec_of
 
 _MAX_BYTES = 200 << 20
-_MAX_CPU_S = 2
+_MAX_CPU_S = 5
 _MAX_BYTES_OF_LARGE = 300 << 20
-_MAX_CPU_S_OF_LARGE = 3
+_MAX_CPU_S_OF_LARGE = 8
 _OK = HTTPStatus.OK
 _HEADERS = {"content-type": "application/json"}
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Any file is refused within two seconds and 200 MB, by its name."""
+"""Any file is refused within seconds and 200 MB, by its name."""
 
 import json
 import os

@@ -348,6 +348,13 @@ def test_models_are_pinned_by_the_matrix_or_by_the_file_of_pins() -> None:
     ]
 
 
+def test_a_model_that_the_matrix_does_not_have_is_refused() -> None:
+    """It has no adapters to compare."""
+    digest = provenance_of("tiny")["model.sha256"]
+    refusal = f"model: tiny: a model that the commit pins by sha256, not {digest}"
+    assert refusal in problems(report_of(), with_matrix(models={}))
+
+
 def test_adapters_are_those_of_the_matrix_as_the_commit_pins_them() -> None:
     """Another file, another scale, one that is missing and one too many are refused."""
     digest = provenance_of("tiny")["model.sha256"]
