@@ -29,6 +29,7 @@ from tests.fakes.values import (
     cell_of,
     digest_of,
     generation_of,
+    lora_of,
     matrix_of,
     suite_of,
 )
@@ -46,6 +47,7 @@ class Machine:
     profile: str = PROFILE
     facts: Facts = field(default_factory=lambda: ENGINE_FACTS)
     digest: str = "a" * 64
+    adapter: str = "c" * 64
 
 
 class DeviceStarter(ScriptedStarter):
@@ -81,7 +83,15 @@ class _OnMachine(ScriptedEngine):
         """Hold the file that this device has."""
         facts = super().load(model, file, concurrency=concurrency).facts
         digest = self._machine.digest
-        return LoadedModel(sha256=digest, facts={**facts, "model.sha256": digest})
+        adapters = {
+            name: value
+            for spec in model.lora
+            for name, value in (
+                (spec.sha256_fact, self._machine.adapter),
+                (spec.scale_fact, str(spec.scale)),
+            )
+        }
+        return LoadedModel(sha256=digest, facts={**facts, "model.sha256": digest, **adapters})
 
 
 def _on_machines(machine_of: Callable[[str, int], Machine]) -> DeviceStarter:
@@ -202,6 +212,21 @@ def test_devices_that_loaded_two_files_are_refused() -> None:
         rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
     ):
         _check(_on_machines(lambda device, _: Machine(digest=files[device])))
+
+
+def test_devices_that_loaded_two_adapters_are_refused() -> None:
+    """They change the weights as much as the file of the model."""
+    matrix = matrix_of(suite_of(*CELLS, runs=3))
+    adapted = {name: replace(model, lora=(lora_of(name),)) for name, model in matrix.models.items()}
+    lanes = lanes_of(plan(replace(matrix, models=adapted)), DEVICES)
+    files = {"cuda:0": "a" * 64, "cuda:1": "b" * 64}
+
+    with pytest.raises(
+        MeasurementUnavailable,
+        match=r"the devices loaded different files of model tiny/lora/1: "
+        rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
+    ):
+        _check(_on_machines(lambda device, _: Machine(adapter=files[device])), lanes=lanes)
 
 
 def test_a_device_that_fails_costs_only_its_own_cells() -> None:
