@@ -27,8 +27,6 @@ _MAX_THREADS: Final = 512
 """`GGML_MAX_N_THREADS`."""
 _MAX_CONTEXTS: Final = 64
 _MAX_LAYERS: Final = 2**16
-
-
 KV_BLOCK: Final = 32
 """Of every quantized type; llama.cpp cuts the heads of a model into blocks."""
 

@@ -120,7 +120,7 @@ _F16 = {**_PLAIN, "kv_type": "f16"}
 
 
 def test_what_is_not_given_has_a_default() -> None:
-    """That of another setting, or a fixed one; the rest is left to the model file."""
+    """A fixed value or that of a related setting; the rest is left to the model file."""
     assert Settings.parse(_F16, is_cpu=True) == Settings(
         n_ctx=512,
         n_batch=256,

@@ -31,7 +31,7 @@ class Cause(StrEnum):
     """The kind of change, by the first part of a generation that it changes."""
 
     DEFINITION = "definition"
-    """The golden is of another definition of the cell."""
+    """The golden is for another definition of the cell."""
     TEMPLATE = "template"
     """A chat is rendered as another text."""
     TOKENIZER = "tokenizer"

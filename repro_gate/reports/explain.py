@@ -237,7 +237,7 @@ def _after(found: Diagnosis) -> str:
 
 def _draw(cell: CellReport, found: Diagnosis) -> Iterator[str]:
     """Yield the interval from 0 to 1 with the shares of both tokens and the random number."""
-    token = _verified_at_fork(cell, found)
+    token = _explanation(cell, found).verified
     if token is None or token.uniform is None:
         return
     shares = _shares(found, token)
@@ -276,13 +276,6 @@ def _format_share(share: Share | None) -> str:
 
 def _column(number: float) -> int:
     return min(_SCALE - 1, int(number * _SCALE))
-
-
-def _verified_at_fork(cell: CellReport, found: Diagnosis) -> VerifiedToken | None:
-    if found.divergence.place is not Place.OUTPUT:
-        return None
-    position = found.divergence.position
-    return next(iter(cell.verification[position : position + 1]), None)
 
 
 def _shift(found: Diagnosis) -> Iterator[str]:

@@ -244,7 +244,7 @@ class ScriptedEngine:
 
     def _verified(self, asked: VerifyRequest, is_crowded: bool) -> Verified:  # noqa: FBT001 -- positional in `side_by_side`
         del is_crowded
-        assert self._held == asked.cell.model, f"{asked.cell.id} was asked of another model"
+        assert self._held == asked.cell.model, f"{asked.cell.id} was verified on another model"
         if self._starter.verifier is None:
             raise MeasurementUnavailable("bad_request: no such method", remedy="none")
         self._answer(Asked(process=self.number, what="verify", about=asked.cell.id), SCORE_S)

@@ -64,6 +64,8 @@ def test_every_token_of_every_golden_is_explained(suite: str, ports: CheckPorts)
     try:
         found = list(_verified(suite, ports))
     except MeasurementUnavailable as error:
+        if suite == "embedded":
+            raise
         pytest.skip(f"{error.reason}; {error.remedy}")
     assert sum(len(verification) for _, verification in found) >= 10 * len(found)
     for golden, verification in found:

@@ -84,7 +84,7 @@ class CachedModels:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif kind.is_built_in and os.path.isdir(path):  # noqa: PTH112 -- it raises nothing
+        elif kind.is_built_in and is_folder(path):
             raise _no_folder(model, path)
         elif (absence := self.absence_of(model)) is not None:
             raise MeasurementUnavailable(

@@ -37,10 +37,8 @@ class Explanation:
     """From the divergence on."""
     observed: tuple[Token, ...] | None
     """From the divergence on; None when only the differing token was kept."""
-    claimed_by: str = "golden"
-    """Whose token was verified."""
     verified: VerifiedToken | None = None
-    """The token of `claimed_by` at the divergence; None where the engine could not verify it."""
+    """The token of the golden, or of the run that differs from run 1; None if it is unknown."""
     margin: float | None = None
     """Of a greedy run 1 of this check, in nats; None when it was not traced."""
     golden_margin: float | None = None
@@ -146,8 +144,10 @@ def _format_distance(token: VerifiedToken, distance: float, explanation: Explana
     claimed, drawn = (
         f"{0 if share is None else share.size:.1%}" for share in (token.share, token.drawn_share)
     )
-    other = "observed" if explanation.claimed_by == "golden" else "run 1"
-    chances = f"{claimed} {explanation.claimed_by}, {drawn} {other}"
+    sides = explanation.expected_by, explanation.observed_by
+    # Of two runs, the engine still draws what run 1 drew.
+    verified_by, drawn_by = sides if explanation.observed is not None else sides[::-1]
+    chances = f"{claimed} {verified_by}, {drawn} {drawn_by}"
     return f"{distance:.4f} (0 is a tie); probability {chances}"
 
 
@@ -161,7 +161,6 @@ def _of_runs(cell: Cell, verdict: Nondeterministic, first: Generation) -> Explan
         before=expected[: divergence.position],
         expected=expected[divergence.position :],
         observed=None,
-        claimed_by=f"run {verdict.run}",
         margin=_margin(cell, first, divergence),
     )
 

@@ -108,7 +108,7 @@ class Chain:
     def draw(self, logits: Logits, _sample: Callable[[native.Sampler], int] | None = None) -> int:
         """Return the next token."""
         token = self.choose(logits)
-        self.accept(token)
+        self._continue(token)
         return token
 
     def choose(self, logits: Logits) -> int:
@@ -127,11 +127,14 @@ class Chain:
         return self._candidates[first // CANDIDATE.itemsize :][: self._array.size]
 
     def accept(self, token: int) -> None:
-        """Continue after a token, drawn or not."""
+        """Continue after a token that may be another than the drawn one."""
+        if self._grammar is not None and not self._is_allowed(token, self._grammar):
+            raise bad_request(f"{_PLACE}.grammar: it does not allow the token {token}")
+        self._continue(token)
+
+    def _continue(self, token: int) -> None:
+        # llama.cpp ends the process at a token that the grammar does not allow.
         if self._grammar is not None:
-            # llama.cpp would end the process.
-            if not self._is_allowed(token, self._grammar):
-                raise bad_request(f"{_PLACE}.grammar: it does not allow the token {token}")
             native.accept(self._grammar, token)
         native.accept(self._links, token)
 

@@ -35,7 +35,7 @@ def answered(family: str, *messages: Any, template: str = CHATML, **chat: Any) -
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.name)
 def test_a_family_is_found_by_all_its_texts(family: Family) -> None:
-    """With one of them missing, or one that excludes it, a template is of another or none."""
+    """With a text missing, or one that excludes it, a template has another family or none."""
     assert family_of(" ".join(family.markers)) == family
     for marker in family.markers:
         assert family_of(" ".join({*family.markers} - {marker})) != family

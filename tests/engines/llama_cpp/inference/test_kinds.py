@@ -69,7 +69,7 @@ def test_seed_and_prompt_change_the_tokens(engine: DrivenEngine) -> None:
 
 
 def test_a_score_agrees_with_the_trace(engine: DrivenEngine) -> None:
-    """All tokens at once agree with one at a time, within the rounding of another mode."""
+    """All tokens at once agree with one at a time, but for the rounding of another numeric mode."""
     generated = engine.generate(trace=True)
     response = [token for token, _ in generated["tokens"]]
     scored = engine.ask(Method.SCORE, prompt=CELL["prompt"], response=response)

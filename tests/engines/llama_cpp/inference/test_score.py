@@ -15,7 +15,7 @@ RESPONSE = " jumps over \u00e9t\u00e9 \U0001f600"
 
 
 def test_a_score_agrees_with_the_trace_of_the_same_tokens(engine: "DrivenEngine") -> None:
-    """All positions at once agree with one at a time, within the rounding of another mode."""
+    """All positions at once agree with one at a time, but for rounding in another mode."""
     generated = engine.generate(prompt=PROMPT, trace=True)
     response = [token for token, _ in generated["tokens"]]
     scored = engine.ask(Method.SCORE, prompt=PROMPT, response=response)
