@@ -26,10 +26,14 @@ def _stopped(
 ) -> Ran:
     """Run a command at a slow server, and stop it after so many calls."""
     workspace.ask(server.base_url, provider=_ONE_AT_A_TIME)
-    gate = workspace.start(*arguments)
+    environment = workspace.environment(PYTHONFAULTHANDLER="1")
+    gate = workspace.start(*arguments, env=environment)
     before, deadline = len(server.requests), time.monotonic() + PATIENCE_S
     while len(server.requests) < before + calls:
-        assert time.monotonic() < deadline, "the server was never asked"
+        if gate.poll() is not None or time.monotonic() > deadline:
+            gate.send_signal(signal.SIGABRT)
+            asked = len(server.requests) - before
+            pytest.fail(f"asked {asked} of {calls} times: {ended(gate, within_s=_GENEROUS_S)}")
         time.sleep(0.005)
     gate.send_signal(number)
     return ended(gate, within_s=_GENEROUS_S)
