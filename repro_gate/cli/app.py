@@ -19,13 +19,13 @@ from repro_gate.cli.commands import (
     PrintJson,
     Suites,
     check,
-    explain,
     merge,
     publish,
     record_baseline,
     settings,
     update_snapshots,
 )
+from repro_gate.cli.drift.commands import explain
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,

@@ -426,36 +426,6 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     exit_with(command)
 
 
-def explain(
-    cell: Annotated[str, typer.Argument(metavar="CELL", hidden=True)],
-    *,
-    report: Annotated[
-        Path | None,
-        typer.Option(
-            "--report",
-            metavar="DIR",
-            help="Report folder of the check; default: .repro-gate beside the matrix file.",
-        ),
-    ] = None,
-    config: Config = None,
-) -> None:
-    """Show what is known of the divergence of one cell.
-
-    CELL is its id, or a pattern that matches one cell, such as '*--haiku--seed42'.
-
-    Reads the report of the last check and the committed golden, and starts no engine. Shows the
-    cause and its reason, the candidates and the draw at the fork, how far log-probabilities moved,
-    and what changed.
-    """
-
-    def command() -> ExitCode:
-        from repro_gate.cli.terminal.explain import run_explain
-
-        return run_explain(cell, report_folder(report, config), config)
-
-    exit_with(command)
-
-
 def settings(*, config: Config = None, json: PrintJson = False) -> None:
     """Show each setting in force, and where its value comes from.
 
