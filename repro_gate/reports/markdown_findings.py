@@ -8,7 +8,7 @@ from repro_gate.core.tokens.golden import FactChange
 from repro_gate.reports.findings.divergence import Explanation, token_diff
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note
-from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.tokens import Finding, explain_command, token_findings
 from repro_gate.reports.text.markdown import Block, code, fence, table
 
 ChangesTable: TypeAlias = Callable[[str, Sequence[FactChange]], Block]
@@ -21,8 +21,15 @@ def finding_blocks(report: GateReport) -> Iterator[Block]:
     found = [*token_findings(report), *hosted]
     if found:
         yield ["## Findings"]
+        yield from _explaining(report)
     for finding in found:
         yield from _finding(finding)
+
+
+def _explaining(report: GateReport) -> Iterator[Block]:
+    command = explain_command(report)
+    if command is not None:
+        yield [f"{code(command)} shows all that is known of a divergence."]
 
 
 def note_blocks(notes: Iterable[Note]) -> Iterator[Block]:

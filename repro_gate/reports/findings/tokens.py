@@ -40,6 +40,7 @@ from repro_gate.reports.text.format import plural
 
 _CHECK = "repro-gate check"
 _UPDATE = "repro-gate update-snapshots"
+_EXPLAIN = "repro-gate explain"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,6 +127,21 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
             command=command,
             recorded=recorded,
         )
+
+
+def explain_command(report: GateReport) -> str | None:
+    """Return the command that explains the first divergence; None where nothing diverged."""
+    diverging = (cell for cell in report.cells if explain(cell) is not None)
+    options = config_option(report.repeat_with)
+    return next(
+        (f"{shell.command(_EXPLAIN, options)} {shell.quoted(cell.id)}" for cell in diverging), None
+    )
+
+
+def config_option(options: Sequence[str]) -> Sequence[str]:
+    """Return the option that names the matrix, for a command that needs no device."""
+    place = options.index("--config") if "--config" in options else len(options)
+    return options[place : place + 2]
 
 
 def accept_all_command(report: GateReport) -> str:

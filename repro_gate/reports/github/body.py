@@ -11,7 +11,12 @@ from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, GateR
 from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
-from repro_gate.reports.findings.tokens import accept_all_command, accept_commands_by_model
+from repro_gate.reports.findings.tokens import (
+    accept_all_command,
+    accept_commands_by_model,
+    config_option,
+    explain_command,
+)
 from repro_gate.reports.github.fit import Section, utf16_units
 from repro_gate.reports.github.links import commit_link, download_command, run_link
 from repro_gate.reports.github.sections import (
@@ -49,6 +54,10 @@ _UNPACK: Final = (
     "On a machine with another profile, unpack the full report of the run into `DIR` "
     "and accept the observed goldens there:"
 )
+_EXPLAIN: Final = (
+    "{} shows all that is known of a divergence: after a check on your machine, "
+    "or with {} of a downloaded report."
+)
 _UPDATE: Final = "repro-gate update-snapshots --from"
 _FORK: Final = (
     "**This run is from a fork**, so its artifacts are untrusted: "
@@ -81,6 +90,7 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Section(block=section.open())
     yield from _accepting(report, run, _acceptable(tokens))
+    yield from _explaining(report, run)
     yield from _overview(report)
     for section in (*tokens[_OPEN:_MAX_SECTIONS], *hosted[_OPEN:_MAX_SECTIONS]):
         yield Section(block=section.folded())
@@ -126,6 +136,14 @@ def _new(report: GateReport) -> Sequence[CellReport]:
     return [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
 
 
+def _explaining(report: GateReport, run: CiRun) -> Iterator[Section]:
+    command = explain_command(report)
+    if command is not None:
+        folder = "DIR" if run.artifact is None or run.from_fork else _folder(run)
+        block = [_EXPLAIN.format(code(command), code(f"--report {folder}"))]
+        yield Section(name="command to explain a cell", block=block)
+
+
 def _acceptable(tokens: Sequence[FindingSection]) -> int:
     return sum(section.finding.word in {Drift.word, Unrecorded.word} for section in tokens)
 
@@ -160,7 +178,7 @@ def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]
     """Return how to accept goldens on a machine with another profile."""
     noun = "profile" if len(profiles) == 1 else "profiles"
     folder = "DIR" if run.artifact is None else _folder(run)
-    accept = shell.command(f"{_UPDATE} {folder}", _config(report.repeat_with))
+    accept = shell.command(f"{_UPDATE} {folder}", config_option(report.repeat_with))
     if run.artifact is None:
         how, lines = _UNPACK, [accept]
     else:
@@ -177,12 +195,6 @@ def _profiles(profiles: Collection[str]) -> str:
     shown = [code(clipped(each, _MAX_NAME_LENGTH)) for each in islice(profiles, _MAX_PROFILES)]
     more = len(profiles) - _MAX_PROFILES
     return ", ".join([*shown, *([f"{more} more"] if more > 0 else [])])
-
-
-def _config(options: Sequence[str]) -> Sequence[str]:
-    """Return the option that names the matrix; accepting downloaded goldens needs no device."""
-    place = options.index("--config") if "--config" in options else len(options)
-    return options[place : place + 2]
 
 
 def _overview(report: GateReport) -> Iterator[Section]:

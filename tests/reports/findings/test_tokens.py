@@ -16,12 +16,14 @@ from repro_gate.reports.findings.tokens import (
     Finding,
     accept_all_command,
     accept_commands_by_model,
+    explain_command,
     token_findings,
 )
 from repro_gate.reports.findings.wording import Description
 from repro_gate.reports.text.escape import one_line
 from repro_gate.reports.text.shell import only, pattern_of, quoted
 from tests.fakes.values import control_of
+from tests.reports.conftest import rich_report_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -290,3 +292,15 @@ def test_a_pattern_selects_its_cells_and_no_others(ids: set[str], data: st.DataO
 def test_an_option_quotes_its_id() -> None:
     """Any id is one word of the command."""
     assert only(["a'; b"], ()) == r"--only 'a'\''; b'"
+
+
+def test_the_first_divergence_has_a_command(gate_report: Build, cell_report: Found) -> None:
+    """It needs the matrix, and no device; without a divergence there is nothing to explain."""
+    options = ("--device", "cuda", "--config", "a b")
+    missing = cell_report(Unrecorded(reason="none"))
+    report = gate_report(missing, *rich_report_of().cells, repeat_with=options)
+
+    assert explain_command(report) == (
+        "repro-gate explain --config 'a b' tiny-qwen2--autumn-leaves--seed123"
+    )
+    assert explain_command(gate_report(missing)) is None
