@@ -18,6 +18,7 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.reference import Reference
 from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
 from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import MeasurementUnavailable
@@ -272,6 +273,14 @@ class GoldenStore(GoldenReader, Protocol):
 
     def remove(self, profile: str, cell_id: str) -> None:
         """Remove a golden."""
+        ...
+
+
+class ReferenceReader(Protocol):
+    """The committed references by profile."""
+
+    def read(self, profile: str) -> tuple[Reference, ...]:
+        """Return the references of the goldens of a profile, or raise `InputInvalid`."""
         ...
 
 

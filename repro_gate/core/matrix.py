@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from repro_gate.core.engines import ModelSpec
-from repro_gate.core.guards import require_at_least, require_text
+from repro_gate.core.engines import EngineSpec, ModelSpec, Setting
+from repro_gate.core.guards import require_at_least, require_name, require_text
 from repro_gate.core.logprobs.policy import LogprobSuite
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.chat import Chat
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
@@ -41,13 +42,36 @@ class Suite:
     fresh_runs: int
     """How many of the runs, at the end, use a fresh engine process."""
     cells: tuple[Cell, ...]
+    fail_on: FailingDrift = FailingDrift.ANY
+    against: str | None = None
+    """Compare with the goldens of this profile; None for those of the machine's own."""
 
     def __post_init__(self) -> None:
         require_at_least(1, runs=self.runs)
+        if self.against is not None:
+            require_name(self.against)
+            if self.fail_on is FailingDrift.ANY:
+                raise ValueError("between profiles only a drift beyond rounding can fail")
         if not 0 <= self.fresh_runs < self.runs:
             raise ValueError(
                 f"fresh_runs must lie between 0 and {self.runs - 1}, got {self.fresh_runs}"
             )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variant:
+    """A harmless change, which shows how far rounding moves tokens."""
+
+    name: str
+    settings: Mapping[str, Setting] = field(default_factory=dict[str, Setting])
+    """Replace those of the engine of each model."""
+    engine: EngineSpec | None = None
+    """Replaces the engine of each model."""
+
+    def __post_init__(self) -> None:
+        require_name(self.name)
+        if bool(self.settings) == (self.engine is not None):
+            raise ValueError("a variant has other settings or another engine, and not both")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +85,8 @@ class Matrix:
     """The folder of the goldens and baselines, relative to the matrix file."""
     logprob_suites: Mapping[str, LogprobSuite] = field(default_factory=dict[str, LogprobSuite])
     """Suites of log-probabilities; their names differ from those of `suites`."""
+    variants: Mapping[str, Variant] = field(default_factory=dict[str, Variant])
+    """By name."""
 
     def __post_init__(self) -> None:
         by_id: dict[str, Cell] = {}
@@ -156,7 +182,7 @@ def plan(
     """Plan the named or default suites, filtered by `only`; see `plan_logprobs` for the others.
 
     Raises:
-        UsageInvalid: a suite is not in the matrix.
+        UsageInvalid: a suite is not in the matrix, or two of them judge a cell differently.
     """
     known = (*matrix.suites, *matrix.logprob_suites)
     unknown = [name for name in suites if name not in known]
@@ -171,6 +197,7 @@ def plan(
         for cell in suite.cells:
             if only is None or fnmatchcase(cell.id, only):
                 asked = planned.setdefault(cell, suite)
+                _require_same_goldens(asked, suite, cell)
                 if suite.runs > asked.runs:
                     planned[cell] = suite
     wanted = {cell.model for cell in planned}
@@ -179,6 +206,15 @@ def plan(
         models={name: model for name, model in matrix.models.items() if name in wanted},
         claimed=frozenset(cell.id for cell in matrix.cells()),
     )
+
+
+def _require_same_goldens(first: Suite, second: Suite, cell: Cell) -> None:
+    # A cell has one verdict, and the suite with the most runs must not make it a milder one.
+    if (first.fail_on, first.against) != (second.fail_on, second.against):
+        raise UsageInvalid(
+            f"the suites {first.name} and {second.name} judge {cell.id} differently; check one of "
+            "them at a time, with --suite"
+        )
 
 
 def _with_runs(suite: Suite, runs: int | None) -> Suite:

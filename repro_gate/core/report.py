@@ -12,6 +12,7 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Generation, first_divergence
 from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.grade import Grade
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -156,6 +157,8 @@ class GateReport:
     """Distinct notes; they never change the outcome."""
     commit: str | None = None
     """The checked-out commit; None if it is unknown or a tracked file differs from it."""
+    grades: tuple[Grade, ...] = ()
+    """One for each model in each suite in which it drifted, or which is against a profile."""
 
     @property
     def measured(self) -> bool:

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.matrix import Plan, PromptSpec, build_cells, plan
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
 from tests.fakes.scoring import suite_of_logprobs
@@ -116,6 +117,21 @@ def test_the_first_of_equal_suites_keeps_a_shared_cell() -> None:
     quick, twin = suite_of(HAIKU), suite_of(HAIKU, name="twin")
 
     assert plan(matrix_of(quick, twin), suites=["quick", "twin"]).suites == {HAIKU: quick}
+
+
+@pytest.mark.parametrize("against", [None, "cpu-other"])
+def test_suites_that_judge_a_shared_cell_differently_are_refused(against: str | None) -> None:
+    """Its one verdict would be strict or mild by the number of runs."""
+    strict = suite_of(HAIKU, FOX)
+    mild = replace(
+        suite_of(FOX, name="mild", runs=9),
+        fail_on=FailingDrift.BEYOND_ROUNDING,
+        against=against,
+    )
+
+    with pytest.raises(UsageInvalid, match="suites quick and mild judge tiny--fox--seed42 diff"):
+        plan(matrix_of(strict, mild), suites=["quick", "mild"])
+    assert plan(matrix_of(strict, mild), suites=["mild"]).suites == {FOX: mild}
 
 
 def test_an_unknown_suite_is_refused() -> None:

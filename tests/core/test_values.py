@@ -22,7 +22,7 @@ from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import Budget, Tolerance, WeightPlan
 from repro_gate.core.logprobs.verdicts import Deciding, Outlying
-from repro_gate.core.matrix import PromptSpec, plan
+from repro_gate.core.matrix import PromptSpec, Variant, plan
 from repro_gate.core.report import (
     CellReport,
     EngineReport,
@@ -36,6 +36,7 @@ from repro_gate.core.tokens.comparison import ForcedTokens, Position, Shifts
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
 from repro_gate.core.tokens.golden import Conditions, FactChange
+from repro_gate.core.tokens.grade import FailingDrift, GradeReason
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.core.tokens.verdicts import (
@@ -80,8 +81,10 @@ from tests.fakes.values import (
     engine_spec_of,
     generation_of,
     golden_of,
+    grade_of,
     lora_of,
     matrix_of,
+    reference_of,
     scored_of,
     suite_of,
     tokens_of,
@@ -112,6 +115,9 @@ SCORE_REQUEST = ScoreRequest(prompt="a", response="bc", temperature=0.5)
 SCORED = scored_of("tiny", SCORE_REQUEST)
 LOGPROB_REPORT = rich_logprobs_of().cells[0]
 DECIDING = Deciding(token=None, shift=0.1, band=0.2, calibration=(0.0,), draws=(0.1,))
+GRADE = grade_of()
+REFERENCE = reference_of(golden_of(FOX))
+CELL_REFERENCE = REFERENCE.cells[FOX.id]
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
@@ -149,6 +155,9 @@ SAMPLES: tuple[object, ...] = (
     policy_of(),
     VerifyRequest(cell=FOX, prompt=(1,), tokens=(2,)),
     Verified(verification=verification_of(RUN_1), engine_s=1.0),
+    Variant(name="x", settings={"threads": 2}),
+    GRADE,
+    REFERENCE,
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {
@@ -357,6 +366,50 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "a job that is no digest": (
         lambda: replace(MARKER, writer=Writer(run=RUN, job="x -->")),
         "the marker would be unreadable",
+    ),
+    "a grade without a basis": (lambda: replace(GRADE, p_value=None), "a reason or a p-value"),
+    "a grade with two bases": (
+        lambda: replace(GRADE, reason=GradeReason.STALE),
+        "a reason or a p-value",
+    ),
+    "what rounding cannot do, in no cell": (
+        lambda: replace(GRADE, reason=GradeReason.SAMPLER, p_value=None),
+        "is shown by a cell",
+    ),
+    "a distance of no cells": (lambda: replace(GRADE, cells=0), "0 compared cells with the dist"),
+    "fewer tokens than cells": (lambda: replace(GRADE, tokens=9), "10 cells have 9 tokens"),
+    "a p-value of no test": (lambda: replace(GRADE, tests=0), "the p-value 0.02 of 10 cells"),
+    "a p-value of no variant": (lambda: replace(GRADE, variants=()), "the p-value 0.02 of"),
+    "a p-value below that of a variant": (
+        lambda: replace(GRADE, p_value=0.001),
+        "the p-value 0.001 of 10 cells",
+    ),
+    "no detectable shift": (lambda: replace(GRADE, detectable_shift=None), "shift None of 10"),
+    "a detectable shift of one cell": (lambda: replace(GRADE, cells=1), "shift 0.03 of 1 cells"),
+    "an enormous detectable shift": (
+        lambda: replace(GRADE, detectable_shift=1e300),
+        "shift 1e+300 of 10 cells",
+    ),
+    "a distance above the largest": (
+        lambda: replace(GRADE, distance=0.6),
+        "distance must lie between 0 and 0.5, got 0.6",
+    ),
+    "a reference without distances": (
+        lambda: replace(CELL_REFERENCE, distances=()),
+        "the distance of at least one token",
+    ),
+    "a variant that changes nothing": (lambda: Variant(name="x"), "a variant has other settings"),
+    "a variant that changes two things": (
+        lambda: Variant(name="x", settings={"threads": 2}, engine=engine_spec_of()),
+        "a variant has other settings",
+    ),
+    "exact tokens of another profile": (
+        lambda: replace(suite_of(FOX), against="cpu"),
+        "only a drift beyond rounding can fail",
+    ),
+    "tokens of a profile that is no name": (
+        lambda: replace(suite_of(FOX), against="..", fail_on=FailingDrift.BEYOND_ROUNDING),
+        "a name must be",
     ),
     "a digest of another kind": (
         lambda: LoadedModel(sha256="0" * 40, facts={}),

@@ -13,6 +13,8 @@ from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.controls import Contrast, ControlReport
 from repro_gate.core.tokens.generation import Choice, Divergence, Generation, Stop, Token
 from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.grade import Grade, VariantDistance
+from repro_gate.core.tokens.reference import CellReference, Reference, claim_digest
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.tokens.verification import Share, Verification, VerifiedToken
 from repro_gate.ports import Scored, ScoreRequest
@@ -150,6 +152,48 @@ def golden_of(
         profile=profile,
         generation=generation or answer_to(cell),
         provenance=provenance_of(cell.model) if provenance is None else provenance,
+    )
+
+
+def reference_of(
+    *goldens: Golden, variant: str = "no-flash-attention", distance: float = 0.0
+) -> Reference:
+    """Return a reference in which each token of each golden has the same distance."""
+    return Reference(
+        variant=variant,
+        profile=PROFILE,
+        measured_on=PROFILE,
+        tool_version="0.1.0",
+        provenance={"setting.flash_attention": "false"},
+        cells={
+            golden.cell.id: CellReference(
+                golden=claim_digest(golden),
+                distances=(distance,) * len(golden.generation.tokens),
+                kl_divergence=0.004,
+            )
+            for golden in goldens
+        },
+    )
+
+
+def grade_of(*, p_value: float = 0.02, detectable_shift: float = 0.03) -> Grade:
+    """Return a grade by statistics; by default it is consistent with rounding."""
+    variant = VariantDistance(
+        name="no-flash-attention", distance=0.01, p_value=min(p_value, 0.02), kl_divergence=0.004
+    )
+    return Grade(
+        suite="quick",
+        model="tiny",
+        cells=10,
+        tokens=240,
+        distance=0.02,
+        explained=0.9,
+        kl_divergence=0.005,
+        same_best=0.96,
+        variants=(variant,),
+        p_value=p_value,
+        tests=1,
+        detectable_shift=detectable_shift,
     )
 
 

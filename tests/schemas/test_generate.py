@@ -64,6 +64,9 @@ def test_the_string_below_a_field_describes_it() -> None:
         "commit": (
             "The checked-out commit; None if it is unknown or a tracked file differs from it."
         ),
+        "grades": (
+            "One for each model in each suite in which it drifted, or which is against a profile."
+        ),
     }
 
 

@@ -158,7 +158,7 @@ def forced_tokens(
         positions: see `positions_of`.
         is_greedy: whether the samplers draw without random numbers.
     """
-    distances = [_distance(token, is_greedy=is_greedy) for token in verification]
+    distances = [clipped_distance(token, is_greedy=is_greedy) for token in verification]
     known = [distance for distance in distances if distance is not None]
     divergences = [position.kl_divergence for position in positions]
     return ForcedTokens(
@@ -170,7 +170,11 @@ def forced_tokens(
     )
 
 
-def _distance(token: VerifiedToken, *, is_greedy: bool) -> float | None:
+def clipped_distance(token: VerifiedToken, *, is_greedy: bool) -> float | None:
+    """Return the distance of a token, 0 to 0.5: without random numbers the margin in nats.
+
+    None when there are random numbers and this one is unknown.
+    """
     if is_greedy and token.distance is None and token.best:
         return min(MAX_DISTANCE, max(0.0, token.best[0][1] - token.logprob))
     return token.distance

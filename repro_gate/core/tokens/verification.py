@@ -11,6 +11,14 @@ MAX_DISTANCE: Final = 0.5
 """Of a token that is no candidate; larger distances count as this (arXiv 2511.20621)."""
 
 
+def require_distance(**values: float | tuple[float, ...] | None) -> None:
+    """Raise ValueError unless each distance, alone or in a tuple, is one of a token."""
+    for name, value in values.items():
+        for distance in value if isinstance(value, tuple) else (value,):
+            if distance is not None and not 0 <= distance <= MAX_DISTANCE:
+                raise ValueError(f"{name} must lie between 0 and {MAX_DISTANCE}, got {distance}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Share:
     """Where the probability of a candidate lies when those of all are added up to 1."""

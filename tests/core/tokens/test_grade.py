@@ -1,0 +1,72 @@
+"""The grade of a drift by its numbers."""
+
+from dataclasses import replace
+
+import pytest
+
+from repro_gate.core.tokens.grade import GradeReason, GradeWord
+from tests.fakes.values import grade_of
+
+
+@pytest.mark.parametrize(
+    ("p_value", "detectable_shift", "word"),
+    [
+        (0.01, 0.3, GradeWord.BEYOND),
+        (0.02, 0.05, GradeWord.CONSISTENT),
+        (0.02, 0.051, GradeWord.UNDECIDED),
+    ],
+)
+def test_numbers_give_the_grade(p_value: float, detectable_shift: float, word: GradeWord) -> None:
+    """Significance first, then whether a noticeable shift would have been detected."""
+    assert grade_of(p_value=p_value, detectable_shift=detectable_shift).word is word
+
+
+@pytest.mark.parametrize("reason", GradeReason)
+def test_a_reason_gives_the_grade(reason: GradeReason) -> None:
+    """Rounding cannot change prompts or samplers; without distances nothing is known."""
+    is_certain = reason in {GradeReason.TEMPLATE, GradeReason.TOKENIZER, GradeReason.SAMPLER}
+    shown_by = "tiny--fox--seed1" if is_certain else None
+
+    grade = replace(
+        grade_of(),
+        reason=reason,
+        shown_by=shown_by,
+        variants=(),
+        p_value=None,
+        tests=0,
+        detectable_shift=None,
+    )
+
+    expected = GradeWord.BEYOND if is_certain else GradeWord.UNDECIDED
+    assert (grade.word, grade.needed_cells) == (expected, None)
+
+
+def test_drifted_cells_that_are_not_compared_leave_it_open() -> None:
+    """More cells like the others would not decide it."""
+    grade = replace(grade_of(), not_compared=1)
+
+    assert (grade.word, grade.needed_cells) == (GradeWord.UNDECIDED, None)
+    assert replace(grade_of(p_value=0.01), not_compared=1).word is GradeWord.BEYOND
+
+
+def test_the_needed_cells_grow_with_the_square_of_the_shift() -> None:
+    """The standard error falls with the root of their number."""
+    grade = grade_of(detectable_shift=0.1)
+
+    assert (grade.needed_cells, grade.needed_tokens) == (40, 960)
+    assert grade_of().needed_cells is None
+
+
+def test_too_few_cells_are_undecided_however_alike() -> None:
+    """No p-value of a sign-flip test of 6 cells is below 1/64."""
+    grade = replace(grade_of(detectable_shift=0.0), cells=6)
+
+    assert (grade.word, grade.min_cells, grade.needed_cells) == (GradeWord.UNDECIDED, 7, 7)
+    assert replace(grade, tests=2).min_cells == 8
+
+
+def test_one_cell_has_no_detectable_shift() -> None:
+    """There is no spread of one number."""
+    grade = replace(grade_of(), cells=1, detectable_shift=None)
+
+    assert (grade.word, grade.needed_cells, grade.needed_tokens) == (GradeWord.UNDECIDED, 7, 1680)
