@@ -113,9 +113,10 @@ $(ORACLE)/.installed: $(ORACLE_LOCK) | $(filter .uv/bin/uv,$(UV))
 	$(UV) pip sync --quiet --python $(ORACLE)/bin/python --require-hashes --no-build $(ORACLE_LOCK)
 	touch $@
 
-# The built-in engine against llama-server: the same tokens, texts and stops.
+# The built-in engine against llama-server: the same tokens, texts and stops, and how far others are.
 oracle: setup $(ORACLE)/.installed
 	REPRO_GATE_REQUIRE=oracle $(BIN)/python -m pytest tests/contract/oracle
+	$(BIN)/python -m benchmarks.served_distance
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock

@@ -32,7 +32,7 @@ class Twins:
 
     def __init__(self, python: Path, model: Path, settings: Mapping[str, Any]) -> None:
         with ExitStack() as opened:
-            params = {"model.path": str(model), **_params(settings)}
+            params = {"model.path": str(model), **params_of(settings)}
             self.server = opened.enter_context(closing(LlamaServer(python, params)))
             self.engine = opened.enter_context(closing(DrivenEngine({})))
             self.engine.ask(Method.LOAD, **{**load_params(model), "settings": dict(settings)})
@@ -65,7 +65,7 @@ class Twins:
         return theirs
 
 
-def _params(settings: Mapping[str, Any]) -> dict[str, Any]:
+def params_of(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return the parameters of the server that mean these settings."""
     given = Settings.parse(settings, is_cpu=True)
     rope = dict(given.rope)

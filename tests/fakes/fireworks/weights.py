@@ -173,11 +173,15 @@ def _file(name: str, quantisation: Quantisation, folder: Path) -> Path:
     exact = make(RECIPES[name], folder / f"{name}.gguf").path
     if quantisation is Quantisation.F32:
         return exact
-    quantised = folder / f"{name}-{quantisation.name}.gguf"
+    return quantised(exact, folder / f"{name}-{quantisation.name}.gguf", quantisation)
+
+
+def quantised(model: Path, target: Path, quantisation: Quantisation) -> Path:
+    """Write a model as llama.cpp stores it with a file type, also from a quantised one."""
     # In a child process: no test loads an inference library, and this one writes a long log.
-    command = (sys.executable, "-c", _QUANTISE, str(exact), str(quantised), str(quantisation.value))
+    command = (sys.executable, "-c", _QUANTISE, str(model), str(target), str(quantisation.value))
     subprocess.run(command, check=True, capture_output=True)
-    return quantised
+    return target
 
 
 def _log_softmax(logits: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
@@ -208,7 +212,7 @@ _QUANTISE = """
 import ctypes, sys
 from llama_cpp import llama_cpp
 params = llama_cpp.llama_model_quantize_default_params()
-params.ftype, params.nthread = int(sys.argv[3]), 1
+params.ftype, params.nthread, params.allow_requantize = int(sys.argv[3]), 1, True
 source, target = (path.encode() for path in sys.argv[1:3])
 sys.exit(llama_cpp.llama_model_quantize(source, target, ctypes.byref(params)))
 """
