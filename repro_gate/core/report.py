@@ -219,6 +219,25 @@ def result_of(report: GateReport, *, observed: Mapping[str, str] = {}) -> Finish
     return FinishedCheck(report=replace(report, cells=cells), observed=observed)
 
 
+def excerpt_of(report: GateReport, cell: CellReport) -> GateReport:
+    """Return the part of a report that is about one cell of tokens."""
+    engines = tuple(engine for engine in report.engines if engine.profile == cell.profile)
+    about = {cell.id, cell.suite, cell.cell.model, cell.cell.prompt, *(one.name for one in engines)}
+    index = cell.provenance
+    return replace(
+        report,
+        suites=(cell.suite,),
+        cells=(replace(cell, provenance=None if index is None else 0),),
+        orphans=(),
+        controls=(),
+        engines=engines,
+        models={name: facts for name, facts in report.models.items() if name == cell.cell.model},
+        logprobs=(),
+        provenances=() if index is None else (report.provenances[index],),
+        notes=tuple(note for note in report.notes if note.about in about),
+    )
+
+
 def _without_unused_trace(cell: CellReport) -> CellReport:
     if not (cell.generation and isinstance(cell.verdict, Match | Unrecorded)):
         return cell

@@ -15,6 +15,7 @@ from repro_gate.core.tokens.comparison import (
     Position,
     Shifts,
     forced_tokens,
+    probability_of,
     shifts_of,
 )
 from repro_gate.core.tokens.generation import Generation, Place, Token, first_divergence
@@ -216,7 +217,7 @@ def _side(token: int, known: Mapping[int, float], ranked: int) -> str:
         return "not known"
     above = sum(logprob > known[token] for logprob in known.values())
     rank = f">{ranked}" if above >= ranked else str(above + 1)
-    probability = min(1.0, math.exp(known[token]))
+    probability = probability_of(known[token])
     return f"{rank:>3}  {probability:7.2%} {'#' * round(_BAR * probability)}"
 
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from repro_gate.adapters.files.documents import TooLarge, max_bytes_of
-from repro_gate.adapters.files.results import REPORT, read_result
+from repro_gate.adapters.files.results import REPORT, read_result, require_finished
 from repro_gate.adapters.files.snapshots import GOLDEN_SCHEMA, GoldenFiles, parse_golden
 from repro_gate.adapters.files.untrusted_files import read_regular_file, require_no_link
 from repro_gate.core.matrix import Matrix
-from repro_gate.core.report import FinishedCheck, GateReport
+from repro_gate.core.report import GateReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verdicts import Match
@@ -66,10 +66,7 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
             in the matrix as the report has it.
     """
     file = directory / REPORT
-    result = read_result(file)
-    if not isinstance(result, FinishedCheck):
-        found = f"none: {escape_text(result.message)}"
-        raise InputInvalid.at(file, "result", expected="the report of a check", found=found)
+    result = require_finished(read_result(file), file)
     planned = {cell.id: cell for cell in matrix.cells()}
     goldens: list[Golden] = []
     for index, seen in enumerate(result.report.cells):

@@ -14,6 +14,7 @@ from repro_gate.adapters.files.untrusted_files import read_regular_file, require
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
 from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.core.shards.report import ShardReport
+from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.strict_json import InvalidJson
 
@@ -104,6 +105,17 @@ def parse_result(data: bytes, file: Path, *, max_bytes: int = MAX_BYTES) -> Chec
     if isinstance(content.result, FinishedCheck):
         _require_consistent(file, validate_report(content.result.report), within="result.report")
     return content.result
+
+
+def require_finished(result: CheckResult | None, file: Path) -> FinishedCheck:
+    """Return the result of a check that has a report; raises `InputInvalid` for any other."""
+    if isinstance(result, FinishedCheck):
+        return result
+    found = "none" if result is None else f"a check that did not start: {result.message}"
+    expected = "the report of a check, as repro-gate check writes it"
+    raise InputInvalid.at(
+        file, "" if result is None else "result", expected=expected, found=escape_text(found)
+    )
 
 
 def write_shard(folder: Path, report: ShardReport) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
-from repro_gate.adapters.files.results import MAX_SHARD_BYTES, parse_result
+from repro_gate.adapters.files.results import MAX_SHARD_BYTES, parse_result, require_finished
 from repro_gate.adapters.files.untrusted_files import (
     open_regular_file,
     read_regular_file,
@@ -17,7 +17,6 @@ from repro_gate.adapters.files.untrusted_files import (
 )
 from repro_gate.adapters.sign_off.envelope import MAX_BYTES, Envelope, parse_envelope
 from repro_gate.adapters.sign_off.keys import PublicKey
-from repro_gate.core.report import FinishedCheck
 from repro_gate.core.sign_off.measured import ReportFile
 from repro_gate.core.sign_off.policy import Signers
 from repro_gate.core.sign_off.statement import (
@@ -66,10 +65,7 @@ def read_evidence(folder: Path, statement: Statement, *, waivers: Signers | None
 
 def report_file(data: bytes, file: Path) -> ReportFile:
     """Return a report with its digest; raises `InputInvalid` for one of an unfinished check."""
-    result = parse_result(data, file, max_bytes=MAX_SHARD_BYTES)
-    if not isinstance(result, FinishedCheck):
-        expected, found = "the report of a finished check", "one that did not start"
-        raise InputInvalid.at(file, "result", expected=expected, found=found)
+    result = require_finished(parse_result(data, file, max_bytes=MAX_SHARD_BYTES), file)
     try:
         return ReportFile(name=file.name, sha256=_sha256(data), report=result.report)
     except ValueError as error:

@@ -9,10 +9,12 @@ from repro_gate.cli.commands import Config
 from repro_gate.cli.paths import report_folder
 from repro_gate.cli.terminal.console import exit_with
 from repro_gate.core.outcome import ExitCode
+from repro_gate.errors import UsageInvalid
 
 
 def explain(
-    cell: Annotated[str, typer.Argument(metavar="CELL", hidden=True)],
+    # Typer would show the Python type.
+    cell: Annotated[str | None, typer.Argument(metavar="CELL", hidden=True)] = None,
     *,
     report: Annotated[
         Path | None,
@@ -20,6 +22,20 @@ def explain(
             "--report",
             metavar="DIR",
             help="Report folder of the check; default: .repro-gate beside the matrix file.",
+        ),
+    ] = None,
+    pack: Annotated[
+        Path | None,
+        typer.Option(
+            "--pack",
+            metavar="FILE",
+            help="Also write all that is shown to a new zip file, to send to somebody else.",
+        ),
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Show the cell in a file that --pack has written."
         ),
     ] = None,
     config: Config = None,
@@ -34,8 +50,12 @@ def explain(
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.drift.explain import run_explain
+        from repro_gate.cli.drift.explain import explain_cell, explain_pack
 
-        return run_explain(cell, report_folder(report, config), config)
+        if cell is not None and source is None:
+            return explain_cell(cell, report_folder(report, config), config, pack=pack)
+        if cell is None and source is not None and report is None and pack is None:
+            return explain_pack(source)
+        raise UsageInvalid("give CELL, or --from FILE without CELL, --report and --pack")
 
     exit_with(command)

@@ -1,46 +1,84 @@
 """`repro-gate explain`: the divergence of one cell of a stored report."""
 
+import os
 from fnmatch import fnmatchcase
 from pathlib import Path
 
-from repro_gate.adapters.files.results import MAX_SHARD_BYTES, REPORT, read_report
+from repro_gate.adapters.files.results import (
+    MAX_SHARD_BYTES,
+    REPORT,
+    read_report,
+    report_text,
+    require_finished,
+)
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Selection, open_session
+from repro_gate.cli.terminal.console import warn
 from repro_gate.core.cause import diagnose
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.report import CellReport, FinishedCheck, GateReport
-from repro_gate.core.text import escape_text
+from repro_gate.core.report import CellReport, FinishedCheck, GateReport, excerpt_of
 from repro_gate.core.tokens.golden import Facts, Golden
-from repro_gate.errors import InputInvalid, UsageInvalid
+from repro_gate.errors import UsageInvalid
 from repro_gate.reports.explain import render_explanation
+from repro_gate.reports.json import summary_data
+from repro_gate.reports.text.escape import one_line
 
 _MAX_LISTED = 5
 
 
-def run_explain(pattern: str, folder: Path, config: Path | None) -> ExitCode:
-    """Print what is known of the divergence of a cell.
+def explain_cell(
+    pattern: str, folder: Path, config: Path | None, *, pack: Path | None = None
+) -> ExitCode:
+    """Print what is known of the divergence of a cell, and write it to a file if asked to.
 
     Raises:
         InputInvalid: there is no report of a finished check, or a file is invalid.
-        UsageInvalid: not exactly one cell matches.
+        UsageInvalid: not exactly one cell matches, or the pack cannot be a new file.
     """
-    report = _read(folder)
+    if pack is not None:
+        _require_new(pack)
+    # It may be that of a large matrix of this machine.
+    result = read_report(folder, max_bytes=MAX_SHARD_BYTES)
+    report = require_finished(result, folder / REPORT).report
     cell = _cell(report, pattern)
     committed = _committed(cell, config)
-    facts: Facts = {} if cell.provenance is None else report.provenances[cell.provenance]
-    found = diagnose(cell, facts=facts, committed=committed)
-    print(render_explanation(report, cell, found, committed), end="")
+    if pack is not None:
+        _write_pack(pack, excerpt_of(report, cell), committed)
+    _print(report, cell, committed)
     return ExitCode.PASSED
 
 
-def _read(folder: Path) -> GateReport:
-    # It may be that of a large matrix of this machine.
-    result = read_report(folder, max_bytes=MAX_SHARD_BYTES)
-    if isinstance(result, FinishedCheck):
-        return result.report
-    found = "none" if result is None else f"a check that did not start: {result.message}"
-    expected = "the report of a check, as repro-gate check writes it"
-    raise InputInvalid.at(folder / REPORT, "", expected=expected, found=escape_text(found))
+def explain_pack(file: Path) -> ExitCode:
+    """Print what is known of the divergence of the cell in a pack; raises `InputInvalid`."""
+    from repro_gate.adapters.files.packs import read_pack  # noqa: PLC0415
+
+    pack = read_pack(file)
+    _print(pack.report, pack.cell, pack.golden)
+    return ExitCode.PASSED
+
+
+def _print(report: GateReport, cell: CellReport, committed: Golden | None) -> None:
+    facts: Facts = {} if cell.provenance is None else report.provenances[cell.provenance]
+    found = diagnose(cell, facts=facts, committed=committed)
+    print(render_explanation(report, cell, found, committed), end="")
+
+
+def _require_new(file: Path) -> None:
+    if os.path.lexists(file):
+        raise UsageInvalid(f"{file} exists: move it away, or name another file with --pack")
+    if not file.parent.is_dir():
+        raise UsageInvalid(f"there is no folder {file.parent}: name another file with --pack")
+
+
+def _write_pack(file: Path, report: GateReport, golden: Golden | None) -> None:
+    # Zip files take a while to import.
+    from repro_gate.adapters.files.packs import write_pack  # noqa: PLC0415
+
+    result = FinishedCheck(report=report)
+    write_pack(file, report_text(result, summary_data(result)), golden)
+    has = "" if golden is None else ", the golden"
+    warn(f"repro-gate: wrote {one_line(str(file))}: the result of the cell{has}, and no matrix")
+    warn("  it has the prompt, the output and facts of the machine as plain text")
 
 
 def _cell(report: GateReport, pattern: str) -> CellReport:

@@ -42,7 +42,10 @@ class Position:
         The sum of p ln(p / q) over the tokens that both sides know and the rest as one more token:
         joining tokens can only lower it.
         """
-        pairs = [(math.exp(self.before[one]), math.exp(self.now[one])) for one in self._shared]
+        pairs = [
+            (probability_of(self.before[one]), probability_of(self.now[one]))
+            for one in self._shared
+        ]
         known = (sum(p for p, _ in pairs), sum(q for _, q in pairs))
         rest = (max(_MIN_REST, 1 - known[0]), max(_MIN_REST, 1 - known[1]))
         # The probability of an extremely unlikely token is 0 as a float.
@@ -88,6 +91,11 @@ class ForcedTokens:
     """None without a trace; see `Position.kl_divergence`."""
     same_best: int | None
     """At as many positions the most likely token is the same; None without a trace."""
+
+
+def probability_of(logprob: float) -> float:
+    """Return a probability, at most 1 whatever an engine reports."""
+    return math.exp(min(0.0, logprob))
 
 
 def known_at(token: int, evidence: Choice | VerifiedToken) -> Mapping[int, float]:

@@ -313,8 +313,8 @@ def test_a_check_without_a_report_has_observed_nothing(download: Download) -> No
     write_report(download.folder, report_text(failure, {}))
 
     assert download.refusal() == (
-        "report.json: result: expected the report of a check, "
-        "found none: repro-gate.toml: x:\\n\\x1b[2J"
+        "report.json: result: expected the report of a check, as repro-gate check writes it, "
+        "found a check that did not start: repro-gate.toml: x:\\n\\x1b[2J"
     )
 
 

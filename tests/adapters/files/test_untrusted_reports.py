@@ -9,16 +9,19 @@ from hypothesis import settings as examples
 from rich.console import Console
 
 from repro_gate.adapters.files.codec import decode, encode
+from repro_gate.core.cause import diagnose
 from repro_gate.core.consistency import validate_report
 from repro_gate.core.outcome import exit_code_for
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import GateReport, excerpt_of
+from repro_gate.reports.explain import render_explanation
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.strict_json import InvalidJson
 from tests.fakes.changed_data import changed, kinds_of_places_in, with_value
-from tests.fakes.reports import render_json, report_of
+from tests.fakes.reports import OTHER_RUN, render_json, report_of
+from tests.fakes.values import golden_of
 
 _DATA = encode(report_of(), GateReport)
 
@@ -40,6 +43,11 @@ def render(report: GateReport) -> None:
     render_junit(report)
     render_markdown(report)
     render_terminal(report, Console(file=StringIO()))
+    for cell in report.cells:
+        facts = {} if cell.provenance is None else report.provenances[cell.provenance]
+        golden = golden_of(cell.cell, OTHER_RUN)
+        found = diagnose(cell, facts=facts, committed=golden)
+        render_explanation(excerpt_of(report, cell), cell, found, golden)
 
 
 def test_a_report_with_every_verdict_is_accepted() -> None:

@@ -145,7 +145,7 @@ def test_the_report_of_an_unfinished_check_is_no_evidence() -> None:
     """It has no verdicts."""
     text = report_text(UnfinishedCheck(exit_code=3, message="x"), {})
 
-    with pytest.raises(InputInvalid, match="result: expected the report of a finished check"):
+    with pytest.raises(InputInvalid, match="result: expected the report of a check"):
         report_file(text.encode(), Path("report.json"))
 
 

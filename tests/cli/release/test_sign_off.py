@@ -177,7 +177,7 @@ def test_shards_are_merged_before(signer: Signer) -> None:
     assert_not_signed(
         signer,
         ran,
-        "result: expected the report of a finished check, found one that did not",
+        "result: expected the report of a check, as repro-gate check writes it, found a check that",
         code=3,
     )
     ran = signer.sign_off("--from", str(shards / "1"))
