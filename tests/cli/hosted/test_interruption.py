@@ -87,7 +87,8 @@ def test_draws_so_far_are_in_the_log(interrupted: tuple[HostedWorkspace, Ran]) -
     assert len(set(keys)) == len(keys)
 
 
-@pytest.mark.parametrize("calls", [2, 15], ids=["first look", "second look"])
+# An agreeing cell may be settled early, before its other draws are asked for.
+@pytest.mark.parametrize("calls", [2, 12], ids=["first look", "second look"])
 def test_a_killed_check_resumes_where_it_was(hosted: HostedWorkspace, calls: int) -> None:
     """No logged draw is repeated, and the report is that of an uninterrupted check."""
     with serving(conduct=_SLOW, rules=_CHANGED) as server:
