@@ -235,6 +235,11 @@ def excerpt_of(report: GateReport, cell: CellReport) -> GateReport:
         logprobs=(),
         provenances=() if index is None else (report.provenances[index],),
         notes=tuple(note for note in report.notes if note.about in about),
+        grades=tuple(
+            grade
+            for grade in report.grades
+            if (grade.suite, grade.model) == (cell.suite, cell.cell.model)
+        ),
     )
 
 
