@@ -11,7 +11,7 @@ from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, Unfin
 from repro_gate.core.tokens.generation import text_of
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
-from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.text.escape import one_line, optional
 
@@ -49,15 +49,15 @@ class ChangedFact:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingSummary:
-    """One thing that is wrong or unknown, with all cells that it holds for."""
+    """One thing that is wrong, unknown or let pass, with all cells that it holds for."""
 
     gate: Gate
     suite: str | None
     """Of log-probabilities; null for tokens, where cells of several suites may stand together."""
     verdict: str
-    """A verdict; of log-probabilities also `control` or `weights`."""
+    """A verdict, the grade of a model in a suite, or `control` or `weights`."""
     outcome: Outcome
-    """`failed` or `inconclusive`."""
+    """`passed` for a drift that its suite lets pass."""
     subject: str
     ids: tuple[str, ...]
     """Of the cells, orphans or policies, or a suite as a whole."""
@@ -88,7 +88,7 @@ class Summary:
     cells: tuple[CellSummary, ...]
     """Those of tokens first, in the order of the matrix; the same order as in `result`."""
     findings: tuple[FindingSummary, ...]
-    """Of the token gate first, the worst first and the unknown last; a cell that agrees is none."""
+    """Of the token gate first, its grades before its cells; a cell that agrees is none."""
 
 
 def summary_of(result: CheckResult) -> Summary:
@@ -157,7 +157,7 @@ def _cells(report: GateReport) -> Iterator[CellSummary]:
 
 
 def _token_findings(report: GateReport) -> Iterator[FindingSummary]:
-    for finding in token_findings(report):
+    for finding in (*grade_findings(report), *token_findings(report)):
         yield _summary_of(finding, gate="tokens", suite=None)
 
 
@@ -183,7 +183,11 @@ def _summary_of(finding: Finding, *, gate: Gate, suite: str | None) -> FindingSu
             ChangedFact(name=fact.name, before=fact.before, after=fact.after)
             for fact in description.suspects
         ),
-        evidence=(*optional("tokens", finding.former), *finding.lines),
+        evidence=(
+            *optional("grade", description.grade),
+            *optional("tokens", finding.former),
+            *finding.lines,
+        ),
         advice=one_line(description.advice),
         accept=finding.command,
         repeat=finding.repeat,

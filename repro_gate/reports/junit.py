@@ -8,9 +8,15 @@ from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.controls import ControlReport
-from repro_gate.core.tokens.verdicts import Orphan
+from repro_gate.core.tokens.verdicts import Drift, Orphan
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.divergence import evidence, explain
+from repro_gate.reports.findings.grades import (
+    Grades,
+    describe_graded,
+    grades_of,
+    outcome_of_cell,
+)
 from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     describe_logprob_control,
@@ -24,9 +30,9 @@ from repro_gate.reports.findings.logprob_wording import (
     weight_lines,
 )
 from repro_gate.reports.findings.notes import check_notes
+from repro_gate.reports.findings.tokens import grade_findings
 from repro_gate.reports.findings.wording import (
     Description,
-    describe,
     describe_control,
     describe_former,
     describe_orphan,
@@ -65,17 +71,19 @@ def render_junit(report: GateReport) -> str:
     for name, cases in suites:
         attributes = {"name": name, **_counts(cases), "timestamp": started}
         _fill_suite(ET.SubElement(root, "testsuite", attributes), cases, properties)
-    if report.notes:
+    output = [*_grade_lines(report), *_note_lines(report)]
+    if output:
         # Every check has a suite: if nothing was checked, that of the check itself.
-        ET.SubElement(root[0], "system-out").text = "\n".join(_note_lines(report))
+        ET.SubElement(root[0], "system-out").text = "\n".join(output)
     ET.indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{ET.tostring(root, encoding="unicode")}\n'
 
 
 def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
+    grades = grades_of(report)
     by_suite: dict[str, list[_Case]] = {name: [] for name in report.suites}
     for cell in report.cells:
-        by_suite.setdefault(cell.suite, []).append(_cell_case(cell))
+        by_suite.setdefault(cell.suite, []).append(_cell_case(cell, grades))
     suites = [
         *by_suite.items(),
         (_ORPHANS, [_orphan_case(orphan, _ORPHANS, "golden") for orphan in report.orphans]),
@@ -88,7 +96,7 @@ def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
     return named
 
 
-def _cell_case(cell: CellReport) -> _Case:
+def _cell_case(cell: CellReport, grades: Grades) -> _Case:
     former, explanation = describe_former([cell]), explain(cell)
     lines = [
         *([] if former is None else [("tokens", former)]),
@@ -97,8 +105,8 @@ def _cell_case(cell: CellReport) -> _Case:
     return _case(
         f"{cell.suite}.{cell.cell.model}",
         cell.id,
-        (outcome_of_verdict(cell.verdict), cell.verdict.word),
-        describe(cell),
+        (outcome_of_cell(cell, grades), cell.verdict.word),
+        describe_graded(cell, grades),
         lines,
     )
 
@@ -164,7 +172,8 @@ def _case(
     """Return a case; a result is an outcome, and a verdict or the kind of check."""
     reason = "" if description.reason is None else f": {description.reason}"
     changed = [("changed", format_change(change)) for change in description.suspects]
-    body = [*lines, *changed, *optional("remedy", description.remedy)]
+    graded = optional("grade", description.grade)
+    body = [*graded, *lines, *changed, *optional("remedy", description.remedy)]
     return _Case(
         classname=one_line(classname),
         name=one_line(name),
@@ -187,6 +196,12 @@ def _check_case(report: GateReport) -> Iterator[_Case]:
             kind=outcome.value,
             message=one_line(summary.explain_outcome(report)),
         )
+
+
+def _grade_lines(report: GateReport) -> Iterable[str]:
+    for finding in grade_findings(report):
+        yield f"{finding.word}: {finding.subject}: {finding.description.claim}"
+        yield from (f"  {label}: {text}" for label, text in finding.details)
 
 
 def _note_lines(report: GateReport) -> Iterable[str]:
@@ -224,6 +239,8 @@ def _add_case(suite: ET.Element, case: _Case) -> None:
         tag = "failure" if case.outcome is Outcome.FAILED else "error"
         child = ET.SubElement(element, tag, {"type": case.kind, "message": case.message})
         child.text = "\n".join(case.body)
+    elif case.kind == Drift.word:
+        ET.SubElement(element, "system-out").text = "\n".join([case.message, *case.body])
 
 
 def _counts(cases: Sequence[_Case]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from repro_gate.core.outcome import decide, exit_code_for, outcome_of_verdict
+from repro_gate.core.outcome import decide, exit_code_for
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import escape_bytes, escape_text
 from repro_gate.core.tokens.cell import Cell
@@ -12,8 +12,15 @@ from repro_gate.core.tokens.generation import Generation, text_of
 from repro_gate.core.tokens.golden import Facts, definition
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
+from repro_gate.reports.findings.grades import (
+    Grades,
+    describe_graded,
+    format_verdicts,
+    grades_of,
+    outcome_of_cell,
+)
 from repro_gate.reports.findings.notes import check_notes
-from repro_gate.reports.findings.wording import WORDS, describe, describe_control, format_counts
+from repro_gate.reports.findings.wording import WORDS, describe, describe_control
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.text.format import plural
@@ -79,6 +86,7 @@ def _tokens(report: GateReport) -> Iterator[Block]:
 
 
 def _models(report: GateReport) -> Iterator[Block]:
+    grades = grades_of(report)
     for model, cells in summary.by_model(report).items():
         yield [f"## Model {code(model)}"]
         profiles = dict.fromkeys(cell.profile or "unknown" for cell in cells)
@@ -88,12 +96,12 @@ def _models(report: GateReport) -> Iterator[Block]:
             cell = found.cell
             prompts.setdefault((cell.prompt, cell.input, cell.sampler), []).append(found)
         for same_prompt in prompts.values():
-            yield from _prompt(same_prompt)
+            yield from _prompt(same_prompt, grades)
         words = f"{summary.format_runs(cells)}, {summary.format_agreement(cells)}"
         yield [f"**Summary of {code(model)}**: {words}."]
 
 
-def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
+def _prompt(cells: Sequence[CellReport], grades: Grades) -> Iterator[Block]:
     cell, sampler = cells[0].cell, cells[0].cell.sampler
     yield [f"### Prompt {code(cell.prompt)}"]
     if cell.chat is None:
@@ -115,7 +123,7 @@ def _prompt(cells: Sequence[CellReport]) -> Iterator[Block]:
         yield further
     for found in cells:
         yield [f"#### Seed {found.cell.seed}"]
-        yield _seed(found)
+        yield _seed(found, grades)
 
 
 def _further(cell: Cell) -> dict[str, str]:
@@ -130,11 +138,13 @@ def _further(cell: Cell) -> dict[str, str]:
     }
 
 
-def _seed(found: CellReport) -> Block:
-    verdict = f"{mark(outcome_of_verdict(found.verdict))} {found.verdict.word}"
+def _seed(found: CellReport, grades: Grades) -> Block:
+    verdict = f"{mark(outcome_of_cell(found, grades))} {found.verdict.word}"
+    description = describe_graded(found, grades)
+    grade = "" if description.grade is None else f"; {description.grade}"
     lines = [
         f"- **Runs**: {found.runs}",
-        f"- **Result**: {verdict}: {describe(found).claim}",
+        f"- **Result**: {verdict}: {description.claim}{grade}",
     ]
     generation = found.generation
     if generation is not None:
@@ -207,7 +217,7 @@ def _token_summary(report: GateReport) -> Iterator[str]:
     yield f"- **Cells**: {len(cells)}"
     yield f"- **Runs**: {sum(cell.runs for cell in cells)}"
     yield f"- **Repetition**: {summary.format_repetition(cells)}"
-    yield f"- **Verdicts**: {format_counts(report.counts) or 'none'}"
+    yield f"- **Verdicts**: {format_verdicts(report) or 'none'}"
     yield f"- **Controls**: {summary.format_controls(report)}"
 
 

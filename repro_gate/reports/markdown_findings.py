@@ -8,7 +8,12 @@ from repro_gate.core.tokens.golden import FactChange
 from repro_gate.reports.findings.divergence import Explanation, token_diff
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note
-from repro_gate.reports.findings.tokens import Finding, explain_command, token_findings
+from repro_gate.reports.findings.tokens import (
+    Finding,
+    explain_command,
+    grade_findings,
+    token_findings,
+)
 from repro_gate.reports.text.markdown import Block, code, fence, table
 
 ChangesTable: TypeAlias = Callable[[str, Sequence[FactChange]], Block]
@@ -18,7 +23,7 @@ ChangesTable: TypeAlias = Callable[[str, Sequence[FactChange]], Block]
 def finding_blocks(report: GateReport) -> Iterator[Block]:
     """Yield a section for each finding."""
     hosted = (finding for part in report.logprobs for finding in logprob_findings(part, report))
-    found = [*token_findings(report), *hosted]
+    found = [*grade_findings(report), *token_findings(report), *hosted]
     if found:
         yield ["## Findings"]
         yield from _explaining(report)
@@ -62,6 +67,8 @@ def _finding(finding: Finding) -> Iterator[Block]:
     yield [description.sentence]
     if description.reason is not None:
         yield [f"Reason: {code(description.reason)}"]
+    if description.grade is not None:
+        yield [f"Grade: {description.grade}."]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield [f"- {code(cell_id)}" for cell_id in finding.listed]

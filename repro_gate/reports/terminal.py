@@ -1,6 +1,7 @@
 """The report for terminals and logs: short, one fact on a line."""
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import assert_never
 
 from rich.console import Console
@@ -20,7 +21,7 @@ from repro_gate.reports.findings.logprob_wording import (
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
-from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import optional
 
@@ -45,15 +46,13 @@ def style(outcome: Outcome) -> str:
 
 
 def _lines(report: GateReport) -> Iterator[Text]:
-    for finding in token_findings(report):
+    for finding in (*token_findings(report), *grade_findings(report)):
         yield from _finding(finding)
     for part in report.logprobs:
         for finding in logprob_findings(part, report):
             yield from _finding(finding)
-        for note in (*suite_test_notes(part), *logprob_notes(part)):
-            yield from _note(note)
-    for note in check_notes(report):
-        yield from _note(note)
+        yield from chain.from_iterable(map(_note, (*suite_test_notes(part), *logprob_notes(part))))
+    yield from chain.from_iterable(map(_note, check_notes(report)))
     if summary.has_tokens(report):
         yield from _overview(report)
     for part in report.logprobs:

@@ -28,6 +28,13 @@ from repro_gate.core.tokens.generation import (
     first_divergence,
 )
 from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.grade import (
+    FailingDrift,
+    Grade,
+    GradeReason,
+    GradeWord,
+    VariantDistance,
+)
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -56,6 +63,29 @@ NOTES = (
     Note(about="api", message="the template repeats the BOS", origin=NoteOrigin.SERVER),
 )
 """Two of them are the same message about different prompts."""
+_BEYOND = Grade(
+    suite="embedded",
+    model="smollm2",
+    cells=15,
+    tokens=375,
+    distance=0.17,
+    explained=0.442,
+    kl_divergence=0.37,
+    same_best=0.638,
+    variants=(
+        VariantDistance(name="other-build", distance=0.0126, p_value=3.1e-5, kl_divergence=0.0042),
+        VariantDistance(name="no-flash-attention", distance=0.0103, p_value=3.1e-5),
+    ),
+    p_value=6.2e-5,
+    tests=2,
+    detectable_shift=0.012,
+)
+GRADES = (
+    replace(_BEYOND, model="tiny-qwen2", distance=0.0103, p_value=0.62, left_out=("old-build",)),
+    replace(_BEYOND, model="tiny-phi3", p_value=0.05, detectable_shift=0.11),
+    _BEYOND,
+)
+"""One of each, the worst last."""
 SAMPLER = Sampler(temperature=0.7, top_k=40, top_p=0.95, min_p=0.05)
 
 
@@ -161,6 +191,17 @@ def _hostile_notes_of(text: str) -> Iterator[Note]:
         yield Note(about=words, message=words, origin=origin)
 
 
+def _hostile_grade_of(text: str) -> Grade:
+    words = text or "x"
+    return Grade(
+        suite=words,
+        model="tiny-qwen2",
+        reason=GradeReason.SAMPLER,
+        shown_by=words,
+        left_out=(text,),
+    )
+
+
 def hostile_report_of(text: str) -> GateReport:
     """Return a report in which all untrusted text is `text`."""
     cell = cell_of(text=text)
@@ -186,7 +227,23 @@ def hostile_report_of(text: str) -> GateReport:
         models={text: {text: text}},
         logprobs=(hostile_logprobs_of(text),),
         notes=tuple(_hostile_notes_of(text)),
+        grades=(_hostile_grade_of(text),),
     )
+
+
+def graded_report_of(fail_on: FailingDrift, *words: GradeWord) -> GateReport:
+    """Return a report on drifts of all grades, or of some."""
+    golden = generation_of("Crimson leaves descend whispering of warmer days")
+    observed = generation_of("Crimson leaves descend drifting on the cold")
+    change = FactChange(name="device.driver", before="550.54.15", after="560.35.03")
+    grades = {grade.word: replace(grade, fail_on=fail_on) for grade in GRADES}
+    shown = [grades[word] for word in words or grades]
+    cells = (
+        drift_of(golden, observed, cell_of(prompt, model=grade.model), change)
+        for grade in shown
+        for prompt in ("p0", "p1")
+    )
+    return gate_report_of(*cells, cell_report_of(Match()), grades=tuple(shown))
 
 
 def rich_report_of() -> GateReport:

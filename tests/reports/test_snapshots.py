@@ -3,13 +3,16 @@
 import json
 from collections.abc import Callable
 
+import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.core.report import GateReport, result_of
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.json import summary_data
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
+from tests.reports.conftest import graded_report_of
 
 
 def _summary(report: GateReport) -> str:
@@ -43,6 +46,19 @@ def test_terminal_of_every_verdict(
 def test_summary_of_every_verdict(rich_report: GateReport, snapshot: SnapshotAssertion) -> None:
     """The summary is what it was."""
     assert render_summary(rich_report) == snapshot
+
+
+@pytest.mark.parametrize("fail_on", FailingDrift)
+def test_grades_in_every_report(
+    fail_on: FailingDrift, on_terminal: Callable[[GateReport], str], snapshot: SnapshotAssertion
+) -> None:
+    """Every report shows the grades of drift, and what a suite lets pass."""
+    report = graded_report_of(fail_on)
+
+    assert on_terminal(report) == snapshot(name="terminal")
+    assert render_markdown(report) == snapshot(name="markdown")
+    assert render_junit(report) == snapshot(name="junit")
+    assert _summary(report) == snapshot(name="json")
 
 
 def test_json_of_every_verdict_on_log_probabilities(

@@ -22,7 +22,7 @@ from repro_gate.reports.findings.logprob_wording import (
     suite_test_lines,
     weight_lines,
 )
-from repro_gate.reports.findings.tokens import Finding, is_unknown, orphan_findings
+from repro_gate.reports.findings.tokens import Finding, orphan_findings, severity
 from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import escape_lines, one_line
 
@@ -39,7 +39,7 @@ def logprob_findings(part: LogprobReport, report: GateReport) -> tuple[Finding, 
         *_controls(part, report),
         *_weights(part, report),
     ]
-    return tuple(sorted(found, key=is_unknown))
+    return tuple(sorted(found, key=severity))
 
 
 def _suite_finding(part: LogprobReport, report: GateReport) -> Iterator[Finding]:

@@ -3,10 +3,17 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport, Timing
-from repro_gate.core.tokens.verdicts import Match, Nondeterministic
+from repro_gate.core.tokens.grade import GradeWord
+from repro_gate.core.tokens.verdicts import Drift, Match, Nondeterministic
 from repro_gate.reports.findings import logprob_summary
+from repro_gate.reports.findings.grades import (
+    format_verdicts,
+    grades_of,
+    outcome_of_cell,
+    outcomes_of_drifts,
+)
 from repro_gate.reports.findings.wording import format_counts
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escape
@@ -16,7 +23,7 @@ from repro_gate.reports.text.format import plural
 def render_summary(report: GateReport) -> str:
     """Return the result of a check in one line."""
     partial = " (partial)" if report.interrupted else ""
-    parts = [format_counts(report.counts) or "nothing was checked"] if has_tokens(report) else []
+    parts = [format_verdicts(report) or "nothing was checked"] if has_tokens(report) else []
     if any(control.divergence is None for control in report.controls):
         parts.append(format_controls(report))
     parts.extend(map(logprob_summary.format_suite_line, report.logprobs))
@@ -30,15 +37,17 @@ def explain_outcome(report: GateReport, *, name: Escape = escape.one_line) -> st
         report: what was found.
         name: escapes the name of a suite.
     """
-    cells = report.cells
-    outcomes = [outcome_of_verdict(cell.verdict) for cell in cells]
-    findings, unknown = outcomes.count(Outcome.FAILED), outcomes.count(Outcome.INCONCLUSIVE)
-    orphans = len(report.orphans)
+    cells, grades = report.cells, grades_of(report)
+    outcomes = Counter(outcome_of_cell(cell, grades) for cell in cells)
+    undecided = outcomes_of_drifts(report).get(Outcome.INCONCLUSIVE, 0)
+    unmeasured = outcomes[Outcome.INCONCLUSIVE] - undecided
+    orphans, of_all = len(report.orphans), f"of {plural(len(cells), 'cell')}"
     reasons = (
-        (findings, f"{findings} of {plural(len(cells), 'cell')} with a finding"),
+        (outcomes[Outcome.FAILED], f"{outcomes[Outcome.FAILED]} {of_all} with a finding"),
         (orphans, f"{plural(orphans, 'orphaned golden')}"),
         (any(each.divergence is None for each in report.controls), format_controls(report)),
-        (unknown, f"{unknown} of {plural(len(cells), 'cell')} not measured"),
+        (unmeasured, f"{unmeasured} {of_all} not measured"),
+        (undecided, f"{undecided} {of_all} with a drift whose grade cannot be decided"),
         *(
             (bool(words), f"{name(part.suite)}: {words}")
             for part in report.logprobs
@@ -128,7 +137,14 @@ def seconds(value: float) -> str:
 
 
 def _explain_pass(report: GateReport, name: Escape) -> str:
-    cells = plural(len(report.cells), "cell")
-    tokens = [f"{cells} measured, and all match"] if has_tokens(report) else []
+    tokens = [_explain_tokens(report)] if has_tokens(report) else []
     parts = [f"{name(part.suite)}: {logprob_summary.format_pass(part)}" for part in report.logprobs]
     return "; ".join([*tokens, *parts])
+
+
+def _explain_tokens(report: GateReport) -> str:
+    cells = f"{plural(len(report.cells), 'cell')} measured"
+    drifts = report.counts.get(Drift.word, 0)
+    if not drifts:
+        return f"{cells}, and all match"
+    return f"{cells}; {drifts} drifted, {GradeWord.CONSISTENT}, which their suites let pass"

@@ -5,8 +5,9 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens.grade import Grade
 from repro_gate.core.tokens.judge import doubt
 from repro_gate.core.tokens.verdicts import (
     Drift,
@@ -18,10 +19,19 @@ from repro_gate.core.tokens.verdicts import (
     Vacuous,
 )
 from repro_gate.reports.findings.divergence import Explanation, evidence, explain
+from repro_gate.reports.findings.grades import (
+    Grades,
+    describe_grade,
+    describe_graded,
+    grade_lines,
+    grade_of,
+    grades_of,
+    outcome_of_cell,
+    rank_of,
+)
 from repro_gate.reports.findings.wording import (
     WORDS,
     Description,
-    describe,
     describe_control,
     describe_former,
     describe_orphan,
@@ -41,6 +51,7 @@ from repro_gate.reports.text.format import plural
 _CHECK = "repro-gate check"
 _UPDATE = "repro-gate update-snapshots"
 _EXPLAIN = "repro-gate explain"
+_RECORD = "repro-gate record-reference"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +94,7 @@ class Finding:
     def details(self) -> Iterator[Line]:
         """The finding as labelled lines, without its claim and its commands."""
         yield from optional("reason", self.description.reason)
+        yield from optional("grade", self.description.grade)
         yield from optional("tokens", self.former)
         yield from limited(self.noun, self.listed)
         yield from self.lines
@@ -93,21 +105,46 @@ class Finding:
         yield "what to do", one_line(self.description.advice)
 
 
-def is_unknown(finding: Finding) -> bool:
-    """Tell whether a finding is about something that was not measured."""
-    return finding.outcome is Outcome.INCONCLUSIVE
+def severity(finding: Finding) -> int:
+    """Return the place of a finding: the worst first, and last what is let pass."""
+    return (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED).index(finding.outcome)
 
 
 def token_findings(report: GateReport) -> tuple[Finding, ...]:
-    """Return the findings of the token gate, the worst first and inconclusive ones last."""
+    """Return the findings of the token gate, the worst first and those that pass last."""
+    grades = grades_of(report)
     unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
-    for cell in sorted(unmatched, key=lambda cell: WORDS.index(cell.verdict.word)):
-        groups[_key(cell)].append(cell)
+
+    def place(cell: CellReport) -> tuple[int, int]:
+        return WORDS.index(cell.verdict.word), rank_of(grade_of(cell, grades))
+
+    for cell in sorted(unmatched, key=place):
+        groups[_key(cell, grades)].append(cell)
     others = sorted({cell.id for cell in unmatched})
-    cells = (_cell_finding(group, report, others) for group in groups.values())
+    cells = (_cell_finding(group, report, others, grades) for group in groups.values())
     orphans = orphan_findings(report.orphans, "golden", f"{_update(report)} --prune")
-    return tuple(sorted([*cells, *orphans, *_control_findings(report)], key=is_unknown))
+    return tuple(sorted([*cells, *orphans, *_control_findings(report)], key=severity))
+
+
+def grade_findings(report: GateReport) -> tuple[Finding, ...]:
+    """Return the grades of a check, the worst first and those that pass last."""
+    found = [_of_grade(grade, report) for grade in sorted(report.grades, key=rank_of)]
+    return tuple(sorted(found, key=severity))
+
+
+def _of_grade(grade: Grade, report: GateReport) -> Finding:
+    grades = grades_of(report)
+    drifted = [cell for cell in report.cells if grade_of(cell, grades) is grade]
+    outcome = outcome_of_cell(drifted[0], grades) if drifted else Outcome.PASSED
+    options = " ".join([shell.command(_RECORD, report.repeat_with), *_suites(drifted)])
+    return Finding(
+        word=grade.word,
+        ids=(one_line(f"{grade.model} in suite {grade.suite}"),),
+        outcome=outcome,
+        description=describe_grade(grade, record=options),
+        lines=grade_lines(grade),
+    )
 
 
 def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> Iterator[Finding]:
@@ -130,12 +167,14 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
 
 
 def explain_command(report: GateReport) -> str | None:
-    """Return the command that explains the first divergence; None where nothing diverged."""
-    diverging = (cell for cell in report.cells if explain(cell) is not None)
+    """Return the command that explains a divergence, of the worst grade; None without any."""
+    grades = grades_of(report)
+    diverging = [cell for cell in report.cells if explain(cell) is not None]
+    if not diverging:
+        return None
+    worst = min(diverging, key=lambda cell: rank_of(grade_of(cell, grades)))
     options = config_option(report.repeat_with)
-    return next(
-        (f"{shell.command(_EXPLAIN, options)} {shell.quoted(cell.id)}" for cell in diverging), None
-    )
+    return f"{shell.command(_EXPLAIN, options)} {shell.quoted(worst.id)}"
 
 
 def config_option(options: Sequence[str]) -> Sequence[str]:
@@ -178,26 +217,26 @@ def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
     return not isinstance(doubt(cell.cell, controls), Vacuous)
 
 
-def _key(cell: CellReport) -> Hashable:
+def _key(cell: CellReport, grades: Grades) -> Hashable:
     """Return a key that is equal for cells of one finding."""
-    explanation = explain(cell)
+    explanation, description = explain(cell), describe_graded(cell, grades)
     if explanation is None:
-        return cell.verdict.word, describe(cell), None
+        return cell.verdict.word, description, None
     # Neither the tokens before the divergence nor how close it was make a finding of its own.
     shared = replace(explanation, before=(), verified=None, margin=None, golden_margin=None)
-    return cell.verdict.word, describe(cell), shared
+    return cell.verdict.word, description, shared
 
 
 def _cell_finding(
-    cells: Sequence[CellReport], report: GateReport, others: Sequence[str]
+    cells: Sequence[CellReport], report: GateReport, others: Sequence[str], grades: Grades
 ) -> Finding:
     first = cells[0]
     former, explanation = describe_former(cells), explain(first)
     return Finding(
         word=first.verdict.word,
         ids=tuple(one_line(cell.id) for cell in cells),
-        outcome=outcome_of_verdict(first.verdict),
-        description=describe(first),
+        outcome=outcome_of_cell(first, grades),
+        description=describe_graded(first, grades),
         former=None if former is None else one_line(former),
         lines=escape_lines(evidence(explanation)) if explanation else (),
         command=_command(cells, report, others),

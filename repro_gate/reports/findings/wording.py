@@ -37,7 +37,7 @@ _ADVICE_ALONE: Final = "Find what differs between two runs; no golden can match 
 _ADVICE_SHARED: Final = (
     "Check with contexts = 1 in the engine's settings: it shows whether runs depend on each other."
 )
-_ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
+ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
     "No known remedy for this reason; repro-gate doctor shows the installed versions and devices."
 )
@@ -55,6 +55,8 @@ class Description:
     remedy: Escaped | None = None
     suspects: tuple[FactChange, ...] = ()
     """What changed since the golden was recorded; escaped."""
+    grade: Escaped | None = None
+    """Of a drift, and what it means for the outcome."""
 
     @property
     def sentence(self) -> str:
@@ -62,10 +64,19 @@ class Description:
         return f"{self.claim[0].upper()}{self.claim[1:]}."
 
 
-def format_counts(counts: Mapping[str, int], words: Sequence[str] = WORDS) -> str:
-    """Return the number of cells with each verdict, without zeros, in the order of the words."""
+def format_counts(
+    counts: Mapping[str, int], words: Sequence[str] = WORDS, *, drifts: str = ""
+) -> str:
+    """Return the number of cells with each verdict, without zeros, in the order of the words.
+
+    Args:
+        counts: cells by verdict.
+        words: the verdicts.
+        drifts: to be added to the number of drifts.
+    """
     return ", ".join(
         f"{counts[word]} {'agree' if word == _AGREES and counts[word] != 1 else word}"
+        f"{drifts if word == Drift.word else ''}"
         for word in words
         if counts.get(word)
     )
@@ -116,7 +127,7 @@ def describe_inconclusive(verdict: Inconclusive) -> Description:
     reason, remedy = verdict.reason, verdict.remedy
     return Description(
         claim="not measured, so neither a pass nor drift",
-        advice=_ADVICE_WITHOUT_REMEDY if remedy is None else _ADVICE_WITH_REMEDY,
+        advice=_ADVICE_WITHOUT_REMEDY if remedy is None else ADVICE_WITH_REMEDY,
         reason=escape.message(reason),
         remedy=None if remedy is None else escape.message(remedy),
     )

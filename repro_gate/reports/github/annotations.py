@@ -20,7 +20,7 @@ from repro_gate.core.report import (
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
-from repro_gate.reports.findings.tokens import Finding, token_findings
+from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
 from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Line, optional
@@ -99,7 +99,8 @@ def _annotations(result: CheckResult | None, line_of: LineOf) -> Iterator[Annota
 
 
 def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
-    yield from (_of_finding(finding, line_of) for finding in token_findings(report))
+    found = (*grade_findings(report), *token_findings(report))
+    yield from (_of_finding(finding, line_of) for finding in found)
     for part in report.logprobs:
         yield from (_of_finding(finding, line_of) for finding in logprob_findings(part, report))
         yield from map(_of_note, (*suite_test_notes(part), *logprob_notes(part)))

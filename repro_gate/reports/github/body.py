@@ -10,6 +10,7 @@ from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, GateReport
 from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.reports.findings import summary
+from repro_gate.reports.findings.grades import outcomes_of_drifts
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import (
     accept_all_command,
@@ -21,6 +22,7 @@ from repro_gate.reports.github.fit import Section, utf16_units
 from repro_gate.reports.github.links import commit_link, download_command, run_link
 from repro_gate.reports.github.sections import (
     FindingSection,
+    grade_sections,
     hosted_sections,
     shared_block,
     shared_changes,
@@ -37,6 +39,8 @@ from repro_gate.reports.text.markdown import Block, code, fence, folded, joined,
 
 _OPEN: Final = 2
 """Findings of each gate that are not folded."""
+_MAX_GRADES: Final = 5
+"""Grades of drift that are shown in full."""
 _MAX_SECTIONS: Final = 20
 """Findings of each gate that are shown in full; of the rest there is a list of names."""
 _FEW: Final = 5
@@ -67,7 +71,10 @@ _FORK: Final = (
 
 def passed_sections(report: GateReport) -> Iterator[Section]:
     """Yield the sections of a check that passed."""
+    yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
+    for section in token_sections(report)[:_MAX_SECTIONS]:
+        yield Section(block=section.folded())
     if report.notes:
         yield Section(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
@@ -78,8 +85,10 @@ def passed_sections(report: GateReport) -> Iterator[Section]:
 def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     """Yield the sections of a check with findings.
 
-    An overview of many findings comes before the folded ones, which may not fit.
+    The grades of drift decide what to do, so they come first. An overview of many findings comes
+    before the folded ones, which may not fit.
     """
+    yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
     if _new(report) and run.from_fork:
         yield Section(name="fork warning", block=[_FORK])
@@ -96,8 +105,16 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
         yield Section(block=section.folded())
     more = [*tokens[_MAX_SECTIONS:], *hosted[_MAX_SECTIONS:]]
     if more:
-        yield Section(block=_list(more), findings=len(more))
+        yield Section(block=_list(more, "finding"), findings=len(more))
     yield from _rest(report)
+
+
+def _grades(report: GateReport) -> Iterator[Section]:
+    sections = grade_sections(report)
+    for section in sections[:_MAX_GRADES]:
+        yield Section(name="grades of drift", block=section.open())
+    if len(sections) > _MAX_GRADES:
+        yield Section(name="grades of drift", block=_list(sections[_MAX_GRADES:], "grade"))
 
 
 def _suites(report: GateReport) -> Block:
@@ -118,8 +135,8 @@ def _format_tokens(report: GateReport) -> str:
     return f"Tokens: {runs}; {summary.format_controls(report)}."
 
 
-def _list(sections: Sequence[FindingSection]) -> Block:
-    """Return the names of findings, as many as fit into a bounded list."""
+def _list(sections: Sequence[FindingSection], noun: str) -> Block:
+    """Return the names of findings or grades, as many as fit into a bounded list."""
     lines: list[str] = []
     left = _MAX_LIST_LENGTH
     for section in sections:
@@ -129,7 +146,7 @@ def _list(sections: Sequence[FindingSection]) -> Block:
         lines.append(section.line)
     more = len(sections) - len(lines)
     blocks = [fence(lines, "text"), *([[f"and {more} more."]] if more else [])]
-    return folded(plural(len(sections), "more finding"), blocks)
+    return folded(plural(len(sections), f"more {noun}"), blocks)
 
 
 def _new(report: GateReport) -> Sequence[CellReport]:
@@ -238,8 +255,15 @@ def _models(report: GateReport) -> Iterator[Block]:
 
 _NONE: Final = "⛔"
 _PASSED: Final = "Everything requested was measured and matches what is recorded."
-_FIXED: Final = f"The findings reported here before are gone. {_PASSED}"
+_ALLOWED: Final = (
+    "Everything requested was measured. Some tokens differ from what is recorded; this is "
+    "consistent with rounding, which their suites let pass."
+)
+_FIXED: Final = "The findings reported here before are gone. {}"
 _UNKNOWN: Final = "This is neither a pass nor drift: something could not be measured."
+_UNDECIDED: Final = (
+    "Some tokens differ from what is recorded, and whether by more than rounding cannot be decided."
+)
 _PARTIAL: Final = (
     "**Partial**: the check was interrupted; everything it did not reach is inconclusive."
 )
@@ -270,16 +294,18 @@ def headline_of(result: CheckResult | None, run: CiRun, *, was_found: bool) -> H
 
 
 def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
-    outcome = decide(report)
+    outcome, drifts = decide(report), outcomes_of_drifts(report)
     match outcome:
         case Outcome.PASSED:
             word = "Fixed" if was_found else "Passed"
-            meaning = _FIXED if was_found else _PASSED
+            meaning = _ALLOWED if drifts else _PASSED
+            meaning = _FIXED.format(meaning) if was_found else meaning
             sections = passed_sections(report)
         case Outcome.FAILED:
             word, meaning, sections = "Failed", "", finding_sections(report, run)
         case Outcome.INCONCLUSIVE:
-            word, meaning, sections = "Inconclusive", _UNKNOWN, finding_sections(report, run)
+            word, sections = "Inconclusive", finding_sections(report, run)
+            meaning = _UNDECIDED if drifts.get(outcome) else _UNKNOWN
         case _:
             assert_never(outcome)
     meaning = _PARTIAL if report.interrupted else meaning

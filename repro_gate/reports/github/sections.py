@@ -18,7 +18,7 @@ from repro_gate.reports.findings.divergence import (
     token_diff,
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
-from repro_gate.reports.findings.tokens import Finding, is_unknown, token_findings
+from repro_gate.reports.findings.tokens import Finding, grade_findings, severity, token_findings
 from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.markdown_findings import changes_since
 from repro_gate.reports.text.escape import Line, clipped
@@ -124,12 +124,17 @@ class FindingSection:
 
 
 def token_sections(report: GateReport) -> Sequence[FindingSection]:
-    """Return the findings of the token gate, inconclusive ones last."""
+    """Return the findings of the token gate, the worst first."""
     return _sections(token_findings(report), report)
 
 
+def grade_sections(report: GateReport) -> Sequence[FindingSection]:
+    """Return the grades of drift, the worst first."""
+    return _sections(grade_findings(report), report)
+
+
 def hosted_sections(report: GateReport) -> Sequence[FindingSection]:
-    """Return the findings of all suites of log-probabilities, inconclusive ones last."""
+    """Return the findings of all suites of log-probabilities, the worst first."""
     parts = (logprob_findings(part, report) for part in report.logprobs)
     return _sections(chain.from_iterable(parts), report)
 
@@ -138,7 +143,7 @@ def _sections(findings: Iterable[Finding], report: GateReport) -> Sequence[Findi
     shared = shared_changes(report)
     return [
         FindingSection(finding=finding, blocks=tuple(_blocks(finding, shared)))
-        for finding in sorted(findings, key=is_unknown)
+        for finding in sorted(findings, key=severity)
     ]
 
 
@@ -147,6 +152,8 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     yield [description.sentence]
     if description.reason is not None:
         yield [f"Reason: {code(clipped(description.reason, _MAX_WORDS_LENGTH))}"]
+    if description.grade is not None:
+        yield [f"Grade: {description.grade}."]
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield _ids(finding.listed)

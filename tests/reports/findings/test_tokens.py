@@ -294,7 +294,7 @@ def test_an_option_quotes_its_id() -> None:
     assert only(["a'; b"], ()) == r"--only 'a'\''; b'"
 
 
-def test_the_first_divergence_has_a_command(gate_report: Build, cell_report: Found) -> None:
+def test_a_divergence_has_a_command(gate_report: Build, cell_report: Found) -> None:
     """It needs the matrix, and no device; without a divergence there is nothing to explain."""
     options = ("--device", "cuda", "--config", "a b")
     missing = cell_report(Unrecorded(reason="none"))

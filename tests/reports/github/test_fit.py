@@ -9,11 +9,19 @@ from hypothesis import strategies as st
 
 from repro_gate.core.comments import RunId
 from repro_gate.core.report import FinishedCheck
-from repro_gate.core.tokens.verdicts import Unrecorded
+from repro_gate.core.tokens.verdicts import Match, Unrecorded
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.fit import Frame, Section, fit, utf8_bytes, utf16_units
 from tests.fakes.logprob_reports import rich_logprobs_of
-from tests.reports.conftest import cell_of, cell_report_of, gate_report_of, rich_report_of
+from tests.reports.conftest import (
+    GRADES,
+    cell_of,
+    cell_report_of,
+    drift_of,
+    gate_report_of,
+    generation_of,
+    rich_report_of,
+)
 from tests.reports.github.samples import MARKER, RUN
 
 FRAME = Frame(head=[["head"]], notice=lambda words: [f"cut: {words}"], foot=["foot"])
@@ -119,3 +127,34 @@ def test_findings_are_shown_whole_or_not_at_all(limit: int) -> None:
     assert utf16_units(body) > limit - 600
     assert (shown, by_reason) == (shown, shown)
     assert f"size limit: {400 - shown} of 400 findings" in body
+
+
+def test_the_grade_of_a_drift_survives_a_cut() -> None:
+    """It decides what to do about the findings, so it comes before them."""
+    cells = [
+        drift_of(generation_of("a"), generation_of(f"x{seed}"), cell_of(seed=seed, model="smollm2"))
+        for seed in range(1, 401)
+    ]
+    report = gate_report_of(*cells, grades=GRADES)
+    text = render_comment(
+        FinishedCheck(report=report), marker=MARKER, run=RUN, artifact_url=None, limit=3_000
+    )
+
+    assert "\n\n**400 drift (beyond rounding)**.\n\n#### " in text
+    assert "#### ❌ beyond rounding: `smollm2 in suite embedded`\n" in text
+    assert "**Omitted** to fit GitHub's size limit: 400 of 400 findings, " in text
+
+
+def test_many_grades_are_listed() -> None:
+    """The first five are shown in full."""
+    grades = [replace(GRADES[0], model=f"m{number}") for number in range(8)]
+    text = render_comment(
+        FinishedCheck(report=gate_report_of(cell_report_of(Match()), grades=tuple(grades))),
+        marker=MARKER,
+        run=RUN,
+        artifact_url=None,
+    )
+
+    assert text.count("#### ✅ consistent with rounding: ") == 5
+    assert "<summary>3 more grades</summary>" in text
+    assert "\nconsistent with rounding: m7 in suite embedded\n" in text

@@ -6,10 +6,11 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.core.report import CheckResult, FinishedCheck, UnfinishedCheck
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
-from tests.reports.conftest import gate_report_of
+from tests.reports.conftest import gate_report_of, graded_report_of
 from tests.reports.github.samples import (
     ARTIFACT,
     INVALID,
@@ -23,6 +24,7 @@ from tests.reports.github.samples import (
 EVIDENCES: dict[str, CheckResult | None] = {
     "drifted": FinishedCheck(report=drifted()),
     "fixed": FinishedCheck(report=fixed()),
+    "graded": FinishedCheck(report=graded_report_of(FailingDrift.ANY)),
     "interrupted": FinishedCheck(report=replace(fixed(), interrupted=True)),
     "interrupted_after_a_finding": FinishedCheck(report=replace(drifted(), interrupted=True)),
     "unmeasured": FinishedCheck(report=unmeasured()),
