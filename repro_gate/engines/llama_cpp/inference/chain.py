@@ -36,7 +36,6 @@ _LITERALS = re.compile(
 """With those that do not end, which llama.cpp refuses: to search on behind each takes minutes."""
 _UPPER_BOUND = re.compile(r"\{\s*(?:\d+\s*)?,\s*(\d+)\s*\}")
 _IMPOSSIBLE = -math.inf
-_PLACE = "generate.sampling"
 _PLAIN = Sampling()
 
 _Values: TypeAlias = Callable[[str], Any]
@@ -90,8 +89,10 @@ class Chain:
         grammar: native.Sampler | None,
         *,
         draws_with_dist: bool,
+        place: str,
     ) -> None:
         self._links = links
+        self._place = place
         self._draws_with_dist = draws_with_dist
         self._grammar = grammar
         self._candidates = np.empty(vocabulary, CANDIDATE)
@@ -117,7 +118,7 @@ class Chain:
         if self._grammar is not None and not self._is_allowed(token, self._grammar):
             token = self._drawn(logits, self._grammar)
             if not self._is_allowed(token, self._grammar):
-                raise bad_request(f"{_PLACE}.grammar: it allows no token that could be drawn")
+                raise bad_request(f"{self._place}.grammar: it allows no token that could be drawn")
         return token
 
     @property
@@ -129,7 +130,7 @@ class Chain:
     def accept(self, token: int) -> None:
         """Continue after a token that may be another than the drawn one."""
         if self._grammar is not None and not self._is_allowed(token, self._grammar):
-            raise bad_request(f"{_PLACE}.grammar: it does not allow the token {token}")
+            raise bad_request(f"{self._place}.grammar: it does not allow the token {token}")
         self._continue(token)
 
     def _continue(self, token: int) -> None:
@@ -153,7 +154,7 @@ class Chain:
         chosen = array.data[array.selected]
         # Where nothing is possible, llama.cpp draws the last token without a word.
         if chosen.logit == _IMPOSSIBLE:
-            raise bad_request(f"{_PLACE}: no token is left that could be drawn")
+            raise bad_request(f"{self._place}: no token is left that could be drawn")
         return int(chosen.id)
 
     def _is_allowed(self, token: int, grammar: native.Sampler) -> bool:
@@ -165,17 +166,23 @@ class Chain:
 
 
 @contextmanager
-def open_chain(request: SamplerRequest, tokenizer: Tokenizer) -> Generator[Chain]:
-    """Yield the samplers for a request, and free them afterwards."""
+def open_chain(request: SamplerRequest, tokenizer: Tokenizer, place: str) -> Generator[Chain]:
+    """Yield the samplers for a request, and free them afterwards.
+
+    Args:
+        request: the samplers.
+        tokenizer: that of the model.
+        place: where the request has the further samplers, for refusals.
+    """
     sampling = request.sampling or _PLAIN
-    biases = _biases(sampling, tokenizer)
-    grammar = _grammar(sampling, tokenizer)
+    biases = _biases(sampling, tokenizer, place)
+    grammar = _grammar(sampling, tokenizer, place)
     links = native.new_chain(native.chain_params())
     try:
         for link in _links(request, sampling, tokenizer, biases):
             native.add_to_chain(links, link)
         draws_with_dist = sampling.order[-1] not in DRAWING
-        yield Chain(tokenizer.size, links, grammar, draws_with_dist=draws_with_dist)
+        yield Chain(tokenizer.size, links, grammar, draws_with_dist=draws_with_dist, place=place)
     finally:
         # Frees its links too.
         native.free_sampler(links)
@@ -205,7 +212,7 @@ def _links(
         yield native.dist(request.seed)
 
 
-def _biases(sampling: Sampling, tokenizer: Tokenizer) -> dict[int, float]:
+def _biases(sampling: Sampling, tokenizer: Tokenizer, place: str) -> dict[int, float]:
     """Return what is added to the logits of tokens, one value for each."""
     biases: dict[int, float] = {
         token: _IMPOSSIBLE if bias is False else bias
@@ -214,7 +221,7 @@ def _biases(sampling: Sampling, tokenizer: Tokenizer) -> dict[int, float]:
     unknown = [token for token in biases if token >= tokenizer.size]
     if unknown:
         raise bad_request(
-            f"{_PLACE}.logit_bias: expected ids below the {tokenizer.size} of the model's "
+            f"{place}.logit_bias: expected ids below the {tokenizer.size} of the model's "
             f"vocabulary, found {unknown[0]}"
         )
     banned = native.suppressed_tokens(tokenizer.vocabulary)
@@ -223,10 +230,10 @@ def _biases(sampling: Sampling, tokenizer: Tokenizer) -> dict[int, float]:
     return biases | dict.fromkeys(banned, _IMPOSSIBLE)
 
 
-def _grammar(sampling: Sampling, tokenizer: Tokenizer) -> native.Sampler | None:
+def _grammar(sampling: Sampling, tokenizer: Tokenizer, place: str) -> native.Sampler | None:
     if sampling.value("json_schema"):
         raise bad_request(
-            f"{_PLACE}.json_schema: this engine has no converter; give its GBNF as grammar"
+            f"{place}.json_schema: this engine has no converter; give its GBNF as grammar"
         )
     text: str | None = sampling.value("grammar")
     if text is None:
@@ -235,7 +242,7 @@ def _grammar(sampling: Sampling, tokenizer: Tokenizer) -> native.Sampler | None:
         # Python limits the digits of integers.
         if float(bound) > _MAX_REPETITION:
             raise bad_request(
-                f"{_PLACE}.grammar: expected repetitions up to {_MAX_REPETITION}, as "
+                f"{place}.grammar: expected repetitions up to {_MAX_REPETITION}, as "
                 f"llama.cpp takes more as without a limit, found {bound}"
             )
     mark = native.LOG.mark()
@@ -243,7 +250,7 @@ def _grammar(sampling: Sampling, tokenizer: Tokenizer) -> native.Sampler | None:
     if grammar is None:
         errors = " / ".join(native.LOG.errors_since(mark)) or "no reason given"
         raise bad_request(
-            f"{_PLACE}.grammar: expected a grammar in GBNF with a rule named root, found "
+            f"{place}.grammar: expected a grammar in GBNF with a rule named root, found "
             f"one that llama.cpp cannot read: {errors}"
         )
     return grammar

@@ -63,7 +63,7 @@ def _samplers(
         with open_sampler(request, tokenizer.size, contexts=contexts) as sampler:
             yield sampler
     else:
-        with open_chain(request, tokenizer) as chain:
+        with open_chain(request, tokenizer, "generate.sampling") as chain:
             chain.start(first)
             yield chain
 

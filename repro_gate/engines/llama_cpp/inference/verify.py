@@ -33,7 +33,7 @@ def verify(slot: Slot, request: VerifyRequest) -> Json:
     first = decoder.first_tokens(prompt)
     slot.require_context(len(first), len(tokens))
 
-    with open_chain(request, tokenizer) as chain:
+    with open_chain(request, tokenizer, "verify.sampling") as chain:
         chain.start(first)
         places = _Places(chain, request, vocabulary=tokenizer.size)
         decoder.start(prompt)

@@ -112,7 +112,8 @@ def test_a_claim_against_the_grammar_is_refused(engine: "DrivenEngine") -> None:
     """llama.cpp would end the process."""
     params = {**_CLAIM, "prompt": [1], "tokens": [1, 2], "best": 1}
     kind, message = engine.refusal(Method.VERIFY, **params, sampling={"grammar": 'root ::= "zzz"'})
-    assert (kind, "grammar" in message) == ("bad_request", True)
+    assert kind == "bad_request"
+    assert message.startswith("verify.sampling.grammar: it does not allow the token ")
     engine.generate()
 
 
@@ -130,6 +131,8 @@ def test_a_claim_against_the_grammar_is_refused(engine: "DrivenEngine") -> None:
         ({"temperature": 1e-9}, "verify.temperature"),
         ({"stop": ["a"]}, "verify"),
         ({"sampling": {"samplers": ["no"]}}, "verify.sampling.samplers[0]"),
+        ({"sampling": {"grammar": "a"}}, "verify.sampling.grammar"),
+        ({"sampling": {"logit_bias": [[2**30, 1.0]]}}, "verify.sampling.logit_bias"),
     ],
 )
 def test_an_invalid_claim_is_a_bad_request(
