@@ -25,7 +25,7 @@ from repro_gate.cli.commands import (
     settings,
     update_snapshots,
 )
-from repro_gate.cli.drift.commands import explain
+from repro_gate.cli.drift.commands import axes, explain
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,
@@ -163,6 +163,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 
 app.command(epilog=EXIT_CODES)(check)
 app.command(epilog=EXIT_CODES)(explain)
+app.command(epilog=EXIT_CODES)(axes)
 app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)

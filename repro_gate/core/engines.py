@@ -20,6 +20,8 @@ from repro_gate.errors import MeasurementUnavailable
 Setting: TypeAlias = bool | int | float | str | Sequence[bool | int | float | str]
 
 
+CPU: Final = "cpu"
+"""The device that is no GPU; as in the protocol."""
 LORA_FACTS: Final = "model.lora."
 """The beginning of the facts about adapters."""
 BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")

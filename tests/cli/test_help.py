@@ -13,6 +13,7 @@ from tests.cli.workspaces import Ran, Workspace, ended
 _COMMANDS = [
     [],
     ["check"],
+    ["axes"],
     ["explain"],
     ["merge"],
     ["publish"],

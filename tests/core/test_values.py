@@ -15,6 +15,7 @@ from typing import Any, get_args, get_type_hints
 import pytest
 
 from repro_gate import core, ports
+from repro_gate.core.axes import AxesReport, Bounds, CellEffect, Experiment
 from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
@@ -84,6 +85,7 @@ from tests.fakes.values import (
     grade_of,
     lora_of,
     matrix_of,
+    model_spec_of,
     reference_of,
     scored_of,
     suite_of,
@@ -153,6 +155,7 @@ SAMPLES: tuple[object, ...] = (
     WeightPlan(base="base"),
     Conditions(cell=FOX, runs=3, fresh_runs=1, profile="cpu", facts={}),
     policy_of(),
+    Experiment(axis="threads", value="2", model=model_spec_of()),
     VerifyRequest(cell=FOX, prompt=(1,), tokens=(2,)),
     Verified(verification=verification_of(RUN_1), engine_s=1.0),
     Variant(name="x", settings={"threads": 2}),
@@ -166,6 +169,9 @@ UNCHECKED: dict[type, str] = {
     Position: "computed from evidence that is checked",
     Shifts: "computed from positions",
     ForcedTokens: "computed from positions",
+    CellEffect: "computed from generations",
+    AxesReport: "computed from a measurement",
+    Bounds: "computed from a measurement",
 }
 """Types without checks, each with the reason."""
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.commands import Config
+from repro_gate.cli.commands import Config, Device, Only, Suites
 from repro_gate.cli.paths import report_folder
 from repro_gate.cli.terminal.console import exit_with
 from repro_gate.core.outcome import ExitCode
@@ -57,5 +57,44 @@ def explain(
         if cell is None and source is not None and report is None and pack is None:
             return explain_pack(source)
         raise UsageInvalid("give CELL, or --from FILE without CELL, --report and --pack")
+
+    exit_with(command)
+
+
+def axes(  # noqa: PLR0913 -- one parameter for each option
+    model: Annotated[str, typer.Argument(metavar="MODEL", hidden=True)],
+    *,
+    config: Config = None,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    engine: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--engine",
+            metavar="NAME",
+            help="Another engine of the matrix to compare with; repeatable.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Also write a page in Markdown."),
+    ] = None,
+) -> None:
+    """Show which settings change the tokens of a model.
+
+    Runs a few cells of MODEL on this machine, or those of --suite and --only, and again with one
+    thing changed at a time: threads, flash attention, the type of the KV cache, batches, repacked
+    weights, offloading, device, neighbours and engine. Reads and writes no golden.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.drift.axes import AxesOptions, run_axes
+        from repro_gate.cli.session import Selection, open_session
+
+        suites = tuple(suite or ())
+        session = open_session(Selection(config=config, suites=suites, only=only, device=device))
+        options = AxesOptions(model=model, engines=tuple(engine or ()), output=output)
+        return run_axes(session, options)
 
     exit_with(command)
