@@ -77,6 +77,8 @@ class CellRun:
 
     cell: Cell
     trace: bool
+    logits: bool = False
+    """Whether the logits are compared too."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

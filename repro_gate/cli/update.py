@@ -36,7 +36,7 @@ from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.engines import ModelSpec
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
-from repro_gate.core.tokens.generation import first_divergence, text_of
+from repro_gate.core.tokens.generation import Place, first_divergence, text_of
 from repro_gate.core.tokens.golden import (
     FactChange,
     Facts,
@@ -159,7 +159,8 @@ def _change(change: GoldenChange) -> Iterator[str]:
 def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
     divergence = first_divergence(before.generation, after.generation)
     if divergence is None:
-        yield f"{title}: the tokens stay the same"
+        is_new = before.generation.lacks_logits_of(after.generation)
+        yield f"{title}: the tokens stay the same{', with their logits from now on' * is_new}"
     else:
         yield f"{title}: diverges at {format_place(divergence)}"
     for fact in definition_changes(before.cell, after.cell):
@@ -168,10 +169,14 @@ def _rewritten(title: str, before: Golden, after: Golden) -> Iterator[str]:
         explanation = explain_change(after.cell, before.generation, after.generation, divergence)
         context = explanation.context
         context = context if context == text_of(explanation.before) else f"...{context}"
-        yield _detail(f"- {context}{explanation.expected_continuation}")
-        yield _detail(f"+ {context}{explanation.observed_continuation}")
+        if divergence.place is not Place.LOGITS:
+            yield _detail(f"- {context}{explanation.expected_continuation}")
+            yield _detail(f"+ {context}{explanation.observed_continuation}")
         # Different tokens may have the same text.
-        expected, observed = map(format_token, (divergence.expected, divergence.observed))
+        expected, observed = (
+            format_token(token, divergence.place)
+            for token in (divergence.expected, divergence.observed)
+        )
         yield _detail(f"{format_place(divergence)} was {expected}, is {observed}")
 
 

@@ -64,8 +64,15 @@ class Diagnosis:
     """What changed in the provenance."""
 
     @property
+    def has_logits(self) -> bool:
+        """Whether the logits of both sides are known to the bit; other runs have them as run 1."""
+        return bool(self.before.logits) and (self.now is None or bool(self.now.logits))
+
+    @property
     def up_to_fork(self) -> tuple[Position, ...]:
-        """The positions up to the divergence in the output, with it."""
+        """The positions up to the divergence in the output, with it; all where none is in it."""
+        if self.divergence.place is Place.LOGITS:
+            return self.positions
         end = self.divergence.position
         return tuple(position for position in self.positions if position.number <= end)
 
@@ -142,12 +149,18 @@ def _cause(found: Diagnosis) -> Cause:
             return Cause.TOKENIZER
         case Place.OUTPUT:
             return Cause.MODEL if changed_files(found.changes) else _cause_in_output(found)
+        case Place.LOGITS:
+            return Cause.MODEL if changed_files(found.changes) else Cause.NUMERIC
         case _:
             assert_never(found.divergence.place)
 
 
 def _cause_in_output(found: Diagnosis) -> Cause:
     divergence, positions = found.divergence, found.up_to_fork
+    if divergence.logits_from is not None:
+        return Cause.NUMERIC
+    if found.has_logits:
+        return Cause.SAMPLER
     shifts = shifts_of(positions)
     if shifts is None:
         return Cause.UNKNOWN

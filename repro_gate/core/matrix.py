@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -33,6 +34,14 @@ class PromptSpec:
         require_at_least(1, max_tokens=self.max_tokens)
 
 
+class Evidence(StrEnum):
+    """What the runs of a cell and its golden must agree in."""
+
+    TOKENS = "tokens"
+    LOGITS = "logits"
+    """The tokens, and to the bit the logits that each was drawn from."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Suite:
     """A named part of the matrix, checked together."""
@@ -42,6 +51,7 @@ class Suite:
     fresh_runs: int
     """How many of the runs, at the end, use a fresh engine process."""
     cells: tuple[Cell, ...]
+    evidence: Evidence = Evidence.TOKENS
     fail_on: FailingDrift = FailingDrift.ANY
     against: str | None = None
     """Compare with the goldens of this profile; None for those of the machine's own."""
@@ -52,6 +62,8 @@ class Suite:
             require_name(self.against)
             if self.fail_on is FailingDrift.ANY:
                 raise ValueError("between profiles only a drift beyond rounding can fail")
+            if self.evidence is Evidence.LOGITS:
+                raise ValueError("between profiles the logits always differ")
         if not 0 <= self.fresh_runs < self.runs:
             raise ValueError(
                 f"fresh_runs must lie between 0 and {self.runs - 1}, got {self.fresh_runs}"
@@ -107,7 +119,7 @@ class Plan:
     suites: Mapping[Cell, Suite]
     """Each cell to measure, in the order of the matrix, with its suite.
 
-    A cell of several suites has the one with the most runs.
+    A cell of several suites has the one with the most runs, with the strictest evidence of all.
     """
     models: Mapping[str, ModelSpec]
     """The models of those cells."""
@@ -146,6 +158,10 @@ class Plan:
     def runs_of(self, cell: Cell) -> int:
         """Return the number of runs of a cell."""
         return self.suites[cell].runs
+
+    def compares_logits(self, cell: Cell) -> bool:
+        """Return whether the logits of a cell are compared too."""
+        return self.suites[cell].evidence is Evidence.LOGITS
 
 
 def build_cells(
@@ -196,10 +212,9 @@ def plan(
         suite = _with_runs(matrix.suites[name], runs)
         for cell in suite.cells:
             if only is None or fnmatchcase(cell.id, only):
-                asked = planned.setdefault(cell, suite)
+                asked = planned.get(cell, suite)
                 _require_same_goldens(asked, suite, cell)
-                if suite.runs > asked.runs:
-                    planned[cell] = suite
+                planned[cell] = _stricter(asked, suite)
     wanted = {cell.model for cell in planned}
     return Plan(
         suites=planned,
@@ -215,6 +230,11 @@ def _require_same_goldens(first: Suite, second: Suite, cell: Cell) -> None:
             f"the suites {first.name} and {second.name} judge {cell.id} differently; check one of "
             "them at a time, with --suite"
         )
+
+
+def _stricter(one: Suite, other: Suite) -> Suite:
+    longer = other if other.runs > one.runs else one
+    return replace(longer, evidence=max(one.evidence, other.evidence, key=tuple(Evidence).index))
 
 
 def _with_runs(suite: Suite, runs: int | None) -> Suite:

@@ -159,6 +159,8 @@ class GenerateRequest(SamplerRequest):
     max_tokens: int
     trace: bool
     """Whether the answer needs the evidence for each token."""
+    logits: bool = False
+    """Whether the answer needs the digest of the logits for each token."""
     chat: Json | None = None
     """The messages that make the prompt, in place of a text."""
     stop: tuple[str, ...] = ()
@@ -168,7 +170,7 @@ class GenerateRequest(SamplerRequest):
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
         other = "prompt" if "chat" in params else "chat"
-        optional = ("sampling", "stop")
+        optional = ("sampling", "stop", "logits")
         absent = {other, *optional}
         required = tuple(name for name in cls.__dataclass_fields__ if name not in absent)
         cell = exact_table(params, "generate", keys=required, optional=optional)
@@ -178,6 +180,7 @@ class GenerateRequest(SamplerRequest):
             chat=_chat(cell["chat"]) if "chat" in cell else None,
             max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
             trace=boolean(cell["trace"], "generate.trace"),
+            logits=boolean(cell.get("logits", False), "generate.logits"),
             stop=_stop(cell["stop"]) if "stop" in cell else (),
         )
 

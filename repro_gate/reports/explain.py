@@ -141,17 +141,35 @@ def _reason(found: Diagnosis) -> str:
             text = f"another file is loaded: {names} differs"
         case Cause.SAMPLER:
             text = (
-                "up to the fork the log-probabilities are those of the golden, to its four "
-                "decimals, and the generation continues otherwise: seed, sampler or its parameters"
+                f"up to the fork {_same_numbers(found)}, and the generation continues otherwise: "
+                "seed, sampler or its parameters"
             )
         case Cause.NUMERIC:
-            side = "run 1 has when it is repeated" if found.now is None else "the golden has"
-            text = f"the log-probabilities up to the fork are not those that {side}"
+            text = _other_numbers(found)
         case Cause.UNKNOWN:
             text = _unknown(found)
         case _:
             assert_never(found.cause)
     return f"{found.cause.value}: {text}"
+
+
+def _same_numbers(found: Diagnosis) -> str:
+    if found.has_logits:
+        return f"the logits are those of {_before_the(found)}, to the bit"
+    return "the log-probabilities are those of the golden, to its four decimals"
+
+
+def _other_numbers(found: Diagnosis) -> str:
+    step = found.divergence.logits_from
+    if step is not None:
+        equal = "all tokens are equal, but " * (found.divergence.place is Place.LOGITS)
+        return f"{equal}from step {step} on the logits are not those of {_before_the(found)}"
+    side = "run 1 has when it is repeated" if found.now is None else "the golden has"
+    return f"the log-probabilities up to the fork are not those that {side}"
+
+
+def _before_the(found: Diagnosis) -> str:
+    return "run 1" if found.now is None else "the golden"
 
 
 def _unknown(found: Diagnosis) -> str:
@@ -206,8 +224,9 @@ def _in_order(position: Position) -> list[int]:
 
 
 def _mark(token: int, found: Diagnosis) -> str:
-    tokens = (found.divergence.expected, found.divergence.observed)
-    is_expected, is_observed = (each is not None and each.id == token for each in tokens)
+    is_expected, is_observed = (
+        each is not None and each.id == token for each in _tokens_at_fork(found)
+    )
     return "-" if is_expected else "+" if is_observed else " "
 
 
@@ -224,8 +243,14 @@ def _side(token: int, known: Mapping[int, float], ranked: int) -> str:
 def _texts(found: Diagnosis) -> dict[int, Token]:
     sides = [found.before, *([] if found.now is None else [found.now])]
     seen = [token for side in sides for token in (*side.prompt, *side.tokens)]
-    at_fork = (found.divergence.expected, found.divergence.observed)
-    return {token.id: token for token in (*seen, *at_fork) if token is not None}
+    return {token.id: token for token in (*seen, *_tokens_at_fork(found)) if token is not None}
+
+
+def _tokens_at_fork(found: Diagnosis) -> tuple[Token | None, Token | None]:
+    """Return the tokens of both sides; None for the digest of logits, which is none."""
+    divergence = found.divergence
+    is_output = divergence.place is not Place.LOGITS
+    return (divergence.expected, divergence.observed) if is_output else (None, None)
 
 
 def _before(found: Diagnosis) -> str:
@@ -282,7 +307,8 @@ def _column(number: float) -> int:
 def _shift(found: Diagnosis) -> Iterator[str]:
     shifts = shifts_of(found.up_to_fork)
     if shifts is not None:
-        yield f"log-probabilities up to the fork, {_before(found)} and now"
+        end = "of all tokens" if found.divergence.place is Place.LOGITS else "up to the fork"
+        yield f"log-probabilities {end}, {_before(found)} and now"
         yield from _labelled(_shift_lines(shifts))
 
 

@@ -110,7 +110,10 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
         return {"sha256": digest, **size, "facts": {"model.name": asked["model"]}} | changes
     if asked["method"] == "score":
         return _scored(asked, shift=(rule or {}).get("shift", 0)) | changes
-    reply = _generated(asked) | changes
+    reply = _generated(asked)
+    if asked.get("logits"):
+        reply["logits"] = _logits(reply)
+    reply |= changes
     choices = [{"logprob": -0.5, "best": [[id, -0.5], [256, -1.5]]} for id, _ in reply["tokens"]]
     return {**reply, "trace": choices} if asked["trace"] else reply
 
@@ -124,6 +127,12 @@ def _generated(asked: dict[str, Any]) -> dict[str, Any]:
         "stop": "length",
         "timing": {"decode_s": 0.001, "sample_s": 0.001},
     }
+
+
+def _logits(reply: dict[str, Any]) -> list[str]:
+    """Return digests that depend on the prompt and on all tokens before."""
+    steps = (str([reply["prompt"], reply["tokens"][:step]]) for step in range(len(reply["tokens"])))
+    return [hashlib.blake2b(step.encode()).hexdigest()[:16] for step in steps]
 
 
 def _scored(asked: dict[str, Any], *, shift: float) -> dict[str, Any]:

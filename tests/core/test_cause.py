@@ -130,6 +130,44 @@ def test_other_log_probabilities_are_numeric() -> None:
     assert diagnosed(report).cause is Cause.NUMERIC
 
 
+def test_other_logits_are_numeric_though_all_tokens_agree() -> None:
+    """Unless another file is loaded."""
+    golden, observed = generation_of(7, 8, logits="ab"), generation_of(7, 8, logits="ac")
+
+    assert diagnosed(drift_of(golden, observed)).cause is Cause.NUMERIC
+    found = drift_of(golden, observed, [changed("model.sha256")])
+    assert diagnosed(found).cause is Cause.MODEL
+
+
+@pytest.mark.parametrize(
+    ("observed", "cause"), [("abc", Cause.SAMPLER), ("ab1", Cause.SAMPLER), ("a1c", Cause.NUMERIC)]
+)
+def test_logits_decide_without_log_probabilities(observed: str, cause: Cause) -> None:
+    """To the bit, up to the fork, where a trace has four decimals."""
+    golden = generation_of(7, 8, 9, logits="abc")
+
+    found = drift_of(golden, generation_of(7, 5, 9, logits=observed))
+    assert diagnosed(found).cause is cause
+
+
+def test_the_logits_of_runs_that_differ_decide_too() -> None:
+    """Of the other run they are known up to the fork."""
+    first = generation_of(7, 8, 9, logits="abc")
+    for logits, cause in (("ab", Cause.SAMPLER), ("a1", Cause.NUMERIC)):
+        divergence = first_divergence(first, generation_of(7, 5, logits=logits))
+        assert divergence is not None
+        unstable = Nondeterministic(run=2, in_fresh_process=False, divergence=divergence)
+        assert diagnosed(report_of(unstable, first)).cause is cause
+
+
+def test_positions_of_other_logits_are_all_of_the_output() -> None:
+    """None of them follows another token."""
+    golden = generation_of(7, 8, 9, is_traced=True, logits="abc")
+    observed = generation_of(7, 8, 9, is_traced=True, logits="a1c")
+
+    assert [each.number for each in diagnosed(drift_of(golden, observed)).up_to_fork] == [0, 1, 2]
+
+
 def test_a_trace_is_enough() -> None:
     """An engine need not verify."""
     best = ((8, -0.5), (9, -1.5))

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.matrix import Plan, PromptSpec, build_cells, plan
+from repro_gate.core.matrix import Evidence, Plan, PromptSpec, build_cells, plan
 from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
@@ -132,6 +132,25 @@ def test_suites_that_judge_a_shared_cell_differently_are_refused(against: str | 
     with pytest.raises(UsageInvalid, match="suites quick and mild judge tiny--fox--seed42 diff"):
         plan(matrix_of(strict, mild), suites=["quick", "mild"])
     assert plan(matrix_of(strict, mild), suites=["mild"]).suites == {FOX: mild}
+
+
+def test_a_shared_cell_is_compared_by_the_strictest_evidence() -> None:
+    """Whichever of its suites has more runs, and whichever comes first."""
+    quick = suite_of(HAIKU, FOX, runs=10)
+    strict = replace(suite_of(FOX, name="strict", runs=2), evidence=Evidence.LOGITS)
+    matrix = matrix_of(quick, strict)
+
+    for names in (["quick", "strict"], ["strict", "quick"]):
+        found = plan(matrix, suites=names)
+        assert found.suites[FOX] == replace(quick, evidence=Evidence.LOGITS)
+        assert (found.compares_logits(FOX), found.compares_logits(HAIKU)) == (True, False)
+
+
+def test_logits_of_another_profile_are_not_compared() -> None:
+    """They always differ."""
+    mild = replace(suite_of(HAIKU), fail_on=FailingDrift.BEYOND_ROUNDING, against="gpu")
+    with pytest.raises(ValueError, match="between profiles the logits always differ"):
+        replace(mild, evidence=Evidence.LOGITS)
 
 
 def test_an_unknown_suite_is_refused() -> None:

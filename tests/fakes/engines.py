@@ -34,6 +34,7 @@ from tests.fakes.values import (
     model_facts_of,
     scored_of,
     trace_of,
+    with_logits,
 )
 
 T = TypeVar("T")
@@ -258,9 +259,13 @@ class ScriptedEngine:
         runs = self._starter.script.get(cell)
         voice = (self._starter.crowded if is_crowded else None) or self._starter.voice
         generation = runs[min(time, len(runs)) - 1] if runs else voice(cell)
+        if run.logits and not generation.logits:
+            generation = with_logits(generation)
         evidence = trace_of(generation.tokens) if run.trace else ()
         return TimedGeneration(
-            generation=replace(generation, trace=evidence),
+            generation=replace(
+                generation, trace=evidence, logits=generation.logits if run.logits else ()
+            ),
             engine_s=GENERATE_S,
             notes=self._starter.notes.get(cell.id, ()),
         )

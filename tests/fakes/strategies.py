@@ -105,12 +105,21 @@ def token_runs(tokens: st.SearchStrategy[Token]) -> st.SearchStrategy[tuple[Toke
     return st.lists(tokens, max_size=4).map(tuple)
 
 
+@st.composite
+def _with_logits(draw: st.DrawFn, generation: Generation, digits: str) -> Generation:
+    """Draw digests for each token, or for none."""
+    size = draw(st.sampled_from([0, len(generation.tokens)]))
+    digests = st.sampled_from(digits).map(lambda digit: digit * 16)
+    logits = draw(st.lists(digests, min_size=size, max_size=size).map(tuple))
+    return dataclasses.replace(generation, logits=logits)
+
+
 near_generations = st.builds(
     Generation,
     prompt=token_runs(few_tokens),
     tokens=token_runs(few_tokens),
     stop=st.sampled_from([Stop.LENGTH, Stop.END_OF_GENERATION]),
-)
+).flatmap(lambda generation: _with_logits(generation, "01"))
 """Generations that are often equal, or nearly so."""
 
 
@@ -136,7 +145,7 @@ def traced_generations(draw: st.DrawFn, logprobs: st.SearchStrategy[float]) -> G
     choices = st.builds(Choice, logprob=logprobs, best=best)
     size = draw(st.sampled_from([0, len(generation.tokens)]))
     trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
-    return dataclasses.replace(generation, trace=trace)
+    return draw(_with_logits(dataclasses.replace(generation, trace=trace), "0123456789abcdef"))
 
 
 def goldens(logprobs: st.SearchStrategy[float]) -> st.SearchStrategy[Golden]:

@@ -77,15 +77,27 @@ def generation_of(
     prompt: tuple[int, ...] = (1, 2),
     stop: Stop = Stop.LENGTH,
     is_traced: bool = False,
+    logits: str = "",
 ) -> Generation:
-    """Return a generation of the given token ids."""
+    """Return a generation of the given token ids; `logits` has a hex digit for each step."""
     tokens = tokens_of(*ids)
     return Generation(
         prompt=tokens_of(*prompt),
         tokens=tokens,
         stop=stop,
         trace=trace_of(tokens) if is_traced else (),
+        logits=tuple(digit * 16 for digit in logits),
     )
+
+
+def with_logits(generation: Generation) -> Generation:
+    """Return a generation with the digests of a sound engine: each depends on all that precedes."""
+    seen = hashlib.sha256(repr(generation.prompt).encode())
+    logits: list[str] = []
+    for token in generation.tokens:
+        logits.append(seen.hexdigest()[:16])
+        seen.update(repr(token).encode())
+    return replace(generation, logits=tuple(logits))
 
 
 def trace_of(tokens: Iterable[Token]) -> tuple[Choice, ...]:

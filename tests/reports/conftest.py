@@ -95,7 +95,9 @@ def tokens_of(text: str) -> tuple[Token, ...]:
     return tuple(Token(sum(word) % 1000, word) for word in words)
 
 
-def generation_of(text: str, *, prompt: str = "Write a haiku", traced: bool = True) -> Generation:
+def generation_of(
+    text: str, *, prompt: str = "Write a haiku", traced: bool = True, logits: str = ""
+) -> Generation:
     """Return a generation of these words; the n-th choice is n hundredths from a tie."""
     tokens = tokens_of(text)
     choices = [
@@ -107,6 +109,7 @@ def generation_of(text: str, *, prompt: str = "Write a haiku", traced: bool = Tr
         tokens=tokens,
         stop=Stop.LENGTH,
         trace=tuple(choices) if traced else (),
+        logits=tuple(digit * 16 for digit in logits),
     )
 
 

@@ -214,7 +214,8 @@ class RandomReports:
         return st.builds(
             _diverging,
             self._measured_cells,
-            st.tuples(self._generations, self._generations),
+            st.tuples(self._generations, self._generations)
+            | self._generations.map(lambda one: (_with_digest(one, "0"), _with_digest(one, "1"))),
             facts=self._facts,
             changes=few(self._changes),
             run=st.none() | st.integers(2, 40),
@@ -543,6 +544,7 @@ def _generations(
         Choice, logprob=numbers, best=few(st.tuples(st.integers(0, 2**31), numbers), most=2)
     )
     size = draw(st.sampled_from([0, len(output)]))
+    logits = draw(st.sampled_from(["", "0", "1"]))
     trace = draw(st.lists(choices, min_size=size, max_size=size).map(tuple))
     prompt = draw(few(tokens, most=2))
     stop = draw(st.sampled_from(Stop))
@@ -555,7 +557,12 @@ def _generations(
         rendered=draw(texts),
         stop_string=draw(texts) if is_cut else None,
         content=draw(st.binary(max_size=8)) if is_cut else None,
+        logits=(logits * 16,) * len(output) if logits else (),
     )
+
+
+def _with_digest(generation: Generation, digit: str) -> Generation:
+    return replace(generation, logits=(digit * 16,) * len(generation.tokens))
 
 
 HOSTILE = RandomReports(hostile_texts)

@@ -57,6 +57,18 @@ def drifted(drift: Cells, cell: Callable[..., Cell], generation: Text) -> CellRe
     )
 
 
+@pytest.fixture
+def differing_sides(
+    drift: Cells,
+    cell: Callable[..., Cell],
+    generation: Text,
+    gate_report: Callable[..., GateReport],
+) -> Callable[[str], GateReport]:
+    """Return a report on a cell that drifted at its second token, by its observed logits."""
+    golden = generation("a b", logits="12")
+    return lambda logits: gate_report(drift(golden, generation("a x", logits=logits), cell()))
+
+
 def test_everything_is_known_of_a_drift(
     drifted: CellReport, gate_report: Callable[..., GateReport], snapshot: SnapshotAssertion
 ) -> None:
@@ -123,6 +135,36 @@ def test_the_cause_has_its_reason(
     assert isinstance(drifted.verdict, Drift)
     found = replace(drifted, verification=same, verdict=replace(drifted.verdict, provenance=facts))
     assert f"cause    {words}" in page(gate_report(found), golden)
+
+
+def test_other_logits_have_the_shift_of_all_tokens(
+    drift: Cells,
+    cell: Callable[..., Cell],
+    generation: Text,
+    gate_report: Callable[..., GateReport],
+) -> None:
+    """The digests are no tokens: the most likely ones keep their texts, and none is marked."""
+    golden, observed = generation("a b c", logits="123"), generation("a b c", logits="145")
+    text = page(gate_report(drift(golden, observed, cell())))
+
+    assert "cause    numeric: all tokens are equal, but from step 1 on the logits are not" in text
+    assert "log-probabilities of all tokens, golden and now\n  compared           3 pos" in text
+    assert f"  - [1] digest {'2' * 16}\n  + [1] digest {'4' * 16}\n" in text
+    assert '    130 " b"' in text
+
+
+@pytest.mark.parametrize(
+    ("logits", "words"),
+    [
+        ("12", "sampler: up to the fork the logits are those of the golden, to the bit, and the"),
+        ("32", "numeric: from step 0 on the logits are not those of the golden"),
+    ],
+)
+def test_logits_explain_a_fork(
+    differing_sides: Callable[..., GateReport], logits: str, words: str
+) -> None:
+    """Whatever the four decimals of the log-probabilities are."""
+    assert f"cause    {words}" in page(differing_sides(logits))
 
 
 def test_another_tokenizer_has_its_tokens(

@@ -12,6 +12,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.verification import Share, VerifiedToken
+from repro_gate.errors import MeasurementUnavailable
 from repro_gate.model_files import parse_states
 from repro_gate.ports import (
     LoadedModel,
@@ -84,9 +85,18 @@ def size_of(answer: Mapping[str, Any]) -> int:
 
 
 def timed_generation(
-    answer: Mapping[str, Any], *, max_tokens: int, is_chat: bool = False
+    answer: Mapping[str, Any], *, max_tokens: int, is_chat: bool = False, wants_logits: bool = False
 ) -> TimedGeneration:
-    """Return the generation of a `generate` answer."""
+    """Return the generation of a `generate` answer.
+
+    Raises:
+        MeasurementUnavailable: it lacks the logits that are wanted.
+    """
+    if wants_logits and "logits" not in answer:
+        raise MeasurementUnavailable(
+            "the engine gives no digests of its logits, which this suite compares",
+            remedy='use an engine that does, or evidence = "tokens" in the suite',
+        )
     timing = table(answer["timing"], "timing")
     generation = Generation(
         prompt=_tokens(answer["prompt"], "prompt"),
@@ -96,7 +106,10 @@ def timed_generation(
         rendered=_rendered(answer["rendered"]) if is_chat else None,
         stop_string=text(answer["stop_string"]) if "stop_string" in answer else None,
         content=bytes.fromhex(text(answer["content"])) if "content" in answer else None,
+        logits=tuple(list_of(string, answer["logits"], "logits")) if wants_logits else (),
     )
+    if wants_logits:
+        _require_varied(generation)
     if len(generation.tokens) > max_tokens:
         raise ValueError(f"{len(generation.tokens)} tokens, but max_tokens is {max_tokens}")
     return TimedGeneration(
@@ -189,6 +202,15 @@ def _notes(answer: Mapping[str, Any]) -> tuple[str, ...]:
     if not all(messages):
         raise ValueError("an empty note")
     return messages
+
+
+def _require_varied(generation: Generation) -> None:
+    """Raise ValueError for one digest at all steps, after which one token would be likeliest."""
+    steps, tokens = len(generation.logits), set(generation.tokens)
+    if not generation.logits:
+        raise ValueError("logits: expected a digest for each token, found none")
+    if len(tokens) > 1 and len(set(generation.logits)) == 1:
+        raise ValueError(f"logits: the digests of all {steps} steps are equal")
 
 
 def _tokens(pairs: object, place: str) -> tuple[Token, ...]:

@@ -38,7 +38,7 @@ from repro_gate.strict_json import integer, table
 
 T = TypeVar("T")
 Reader: TypeAlias = Callable[[Mapping[str, Any]], T]
-"""Returns a result as a value, or raises one of `answers.INVALID`."""
+"""Returns a result as a value, or raises one of `answers.INVALID`, or that it lacks a part."""
 
 _BUILT_IN = "repro_gate.engines.llama_cpp"
 _WINDOW = 4
@@ -225,14 +225,19 @@ class ProtocolEngine:
                 **({"prompt": cell.text} if chat is None else {"chat": chat.to_data()}),
                 "max_tokens": cell.max_tokens,
                 "trace": run.trace,
+                # Not every engine knows it.
+                **({"logits": True} if run.logits else {}),
                 **_sampler_params(cell),
                 **({"stop": list(cell.stop)} if cell.stop else {}),
             }
 
         def reader(run: CellRun) -> Reader[TimedGeneration]:
-            cell = run.cell
-            is_chat = cell.chat is not None
-            return partial(answers.timed_generation, max_tokens=cell.max_tokens, is_chat=is_chat)
+            return partial(
+                answers.timed_generation,
+                max_tokens=run.cell.max_tokens,
+                is_chat=run.cell.chat is not None,
+                wants_logits=run.logits,
+            )
 
         return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))
 
@@ -355,6 +360,8 @@ class ProtocolEngine:
     def _read(self, asked: _Request, result: Mapping[str, Any]) -> object:
         try:
             return asked.read(result)
+        except MeasurementUnavailable as error:
+            return error
         except answers.INVALID as error:
             fault = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise self._failed(

@@ -16,7 +16,7 @@ from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.matrix.sampler import read_sampler
 from repro_gate.adapters.models.sources import required_form
 from repro_gate.core.engines import EngineKind, EngineSpec, LoraSpec, ModelSpec
-from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells
+from repro_gate.core.matrix import Evidence, Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.errors import InputInvalid
@@ -235,6 +235,7 @@ def _suite(
         runs=table["runs"],
         fresh_runs=fresh_runs,
         cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
+        evidence=Evidence(table.get("evidence", Evidence.TOKENS)),
     )
 
 

@@ -10,7 +10,7 @@ from repro_gate.core.engines import LORA_FACTS
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.matrix import Plan
-from repro_gate.core.shards.report import PlanIdentity, ShardReport
+from repro_gate.core.shards.report import MeasuredCell, PlanIdentity, ShardReport
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Factor
@@ -140,6 +140,7 @@ def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> N
         for measured in shard.report.cells:
             if measured.cell != cells[measured.cell.id]:
                 raise _wrong_unit(shard, measured.cell.id, "another definition of it")
+            _require_logits(plan.tokens, measured, shard)
     missing = [unit for unit in planned if unit not in where]
     if missing:
         raise InputInvalid.at(
@@ -148,6 +149,13 @@ def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> N
             expected=f"{missing[0]} in one of the shards",
             found=f"it in none ({len(missing)} are missing)",
         )
+
+
+def _require_logits(plan: Plan, measured: MeasuredCell, shard: FoundShard) -> None:
+    run = measured.repetition
+    if run is not None and plan.compares_logits(measured.cell) and not run.first.logits:
+        expected = f"the logits of {measured.cell.id}, which are compared"
+        raise shard.invalid("cells", expected=expected, found="none")
 
 
 def _wrong_unit(shard: FoundShard, unit: str, found: str) -> InputInvalid:

@@ -317,7 +317,8 @@ def _kind(before: Golden | None, new: Golden, *, known: bool) -> ChangeKind | No
         return ChangeKind.REPAIRED if known else ChangeKind.NEW
     if definition_changes(before.cell, new.cell):
         return ChangeKind.REDEFINED
-    if first_divergence(before.generation, new.generation):
+    lacks_logits = before.generation.lacks_logits_of(new.generation)
+    if lacks_logits or first_divergence(before.generation, new.generation):
         return ChangeKind.UPDATED
     return None
 

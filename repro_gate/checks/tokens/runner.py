@@ -159,10 +159,10 @@ class MatrixRunner:
             cell: range(self._made(cell), self._warm_runs_of(cell) - (cell in alone))
             for cell in left
         }
-        runs = _interleaved(together, at_a_time=loaded.concurrency)
-        self._run_all(worker, model, runs)
+        order = _interleaved(together, at_a_time=loaded.concurrency)
+        self._run_all(worker, model, (self._run_of(cell, trace=not run) for cell, run in order))
         # Every cell's last run is alone, so that it shows whether neighbours change the tokens.
-        last = [CellRun(cell=cell, trace=not together[cell].stop) for cell in alone]
+        last = (self._run_of(cell, trace=not together[cell].stop) for cell in alone)
         self._run_all(worker, model, last, alone=True)
         self._run_controls(worker, model)
         self._verify(worker, model)
@@ -172,7 +172,7 @@ class MatrixRunner:
         # In reverse, so that each cell runs after a different one than before.
         cells = self._open(reversed(self._cells_of(model)))
         fresh = {cell: self._plan.runs_of(cell) - self._made(cell) for cell in cells}
-        runs = (CellRun(cell=cell, trace=False) for cell in cells for _ in range(fresh[cell]))
+        runs = (self._run_of(cell, trace=False) for cell in cells for _ in range(fresh[cell]))
         self._run_all(worker, model, runs, alone=True, in_fresh_process=True)
         self._verify(worker, model)
         self._measured.add_notes(worker.notes())
@@ -193,8 +193,16 @@ class MatrixRunner:
             fresh_runs=suite.fresh_runs,
             profile=self._measured.profiles[engine.name],
             # The built-in engine changes with repro-gate.
-            facts={"repro_gate": repro_gate.__version__, **engine.definition, **facts},
+            facts={
+                "repro_gate": repro_gate.__version__,
+                **({"evidence": suite.evidence.value} if self._plan.compares_logits(cell) else {}),
+                **engine.definition,
+                **facts,
+            },
         )
+
+    def _run_of(self, cell: Cell, *, trace: bool) -> CellRun:
+        return CellRun(cell=cell, trace=trace, logits=self._plan.compares_logits(cell))
 
     def _made(self, cell: Cell) -> int:
         done = self._measured.repetitions.get(cell)
@@ -388,7 +396,7 @@ class MatrixRunner:
             self._ports.progress.skipped(cell, runs=self._plan.runs_of(cell) - self._made(cell))
 
 
-def _interleaved(runs: Mapping[Cell, range], *, at_a_time: int) -> Iterator[CellRun]:
+def _interleaved(runs: Mapping[Cell, range], *, at_a_time: int) -> Iterator[tuple[Cell, int]]:
     """Yield the runs of some cells after the other, so that neighbours are of different cells.
 
     The runs of a cell are given by their numbers, counted from 0.
@@ -399,7 +407,7 @@ def _interleaved(runs: Mapping[Cell, range], *, at_a_time: int) -> Iterator[Cell
         for number in range(max(runs[cell].stop for cell in group)):
             for cell in group:
                 if number in runs[cell]:
-                    yield CellRun(cell=cell, trace=number == 0)
+                    yield cell, number
 
 
 def _not_shown(error: MeasurementUnavailable | Inconclusive) -> Inconclusive:

@@ -130,7 +130,7 @@ def _on(plan: Plan, device: str) -> Plan:
 def _planned_cell(plan: Plan, cell: Cell) -> Mapping[str, object]:
     suite = plan.suites[cell]
     runs = {"suite": suite.name, "runs": suite.runs, "fresh_runs": suite.fresh_runs}
-    return {**cell_to_data(cell), **runs}
+    return {**cell_to_data(cell), **runs, "evidence": suite.evidence.value}
 
 
 def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:

@@ -17,7 +17,7 @@ from repro_gate.core.guards import require_sha256
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
-from repro_gate.core.matrix import Matrix, Suite
+from repro_gate.core.matrix import Evidence, Matrix, Suite
 from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.sign_off.policy import listed
@@ -292,6 +292,8 @@ def _token_suite(file: ReportFile, suite: Suite, checkout: Checkout) -> Iterator
             yield _incomplete(about, "the definition of the commit", "another one")
         if found.runs < suite.runs or found.unfinished is not None:
             yield _incomplete(about, f"{suite.runs} runs", str(found.runs))
+        if suite.evidence is Evidence.LOGITS and found.generation and not found.generation.logits:
+            yield _incomplete(about, "the logits, which the commit compares", "none")
         other = _other_golden(found, cell, checkout)
         if other is not None:
             expected = "a golden in the commit from which the verdict follows"
@@ -314,6 +316,8 @@ def _other_golden(found: CellReport, cell: Cell, checkout: Checkout) -> str | No
         return "one of another definition of the cell"
     if compared is None or first_divergence(golden.generation, compared) is not None:
         return "another one than the report was judged by"
+    if golden.generation.lacks_logits_of(compared):
+        return "one without the logits that were compared"
     return None
 
 

@@ -1,6 +1,7 @@
 """Generations: tokens with their evidence, and their exact comparison."""
 
 import math
+import re
 from abc import abstractmethod
 from array import array
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from repro_gate.core.text import escape_bytes
 
 MAX_TOKEN_BYTES: Final = 4096
 """No tokenizer has a longer token."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{16}")
 
 
 class Stop(StrEnum):
@@ -162,8 +164,14 @@ class Generation:
     """The one that ended it."""
     content: bytes | None = None
     """What llama-server answers: the text before the stop string. Its tokens stay in `tokens`."""
+    logits: tuple[str, ...] = ()
+    """For each token the digest of the logits that it was drawn from; empty if not requested."""
 
     def __post_init__(self) -> None:
+        if self.logits and len(self.logits) != len(self.tokens):
+            raise ValueError(f"{len(self.logits)} digests of logits for {len(self.tokens)} tokens")
+        if not all(map(_DIGEST.fullmatch, self.logits)):
+            raise ValueError("a digest of logits has 16 digits in lower-case hex")
         if self.trace and len(self.trace) != len(self.tokens):
             raise ValueError(f"{len(self.trace)} trace entries for {len(self.tokens)} tokens")
         is_cut = self.stop is Stop.STOP_STRING
@@ -179,8 +187,14 @@ class Generation:
                 return self.prompt
             case Place.OUTPUT:
                 return self.tokens
+            case Place.LOGITS:
+                return tuple(Token(step, each.encode()) for step, each in enumerate(self.logits))
             case _:
                 assert_never(place)
+
+    def lacks_logits_of(self, other: "Generation") -> bool:
+        """Return whether only the other one has digests of its logits."""
+        return bool(other.logits) and not self.logits
 
 
 def text_of(tokens: Sequence[Token]) -> str:
@@ -196,6 +210,8 @@ class Place(StrEnum):
     PROMPT = "prompt"
     """The tokenizer changed, not the model."""
     OUTPUT = "output"
+    LOGITS = "logits"
+    """All tokens are equal; each digest is a token with the number of its step as id."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,11 +225,17 @@ class Divergence:
     """None when the expected sequence had already ended."""
     observed: Token | None
     """None when the observed sequence had already ended."""
+    logits_from: int | None = None
+    """The first step with other logits, at most that of an output's position; None if unknown."""
 
     def __post_init__(self) -> None:
         require_at_least(0, position=self.position)
         if self.expected == self.observed:
             raise ValueError(f"the tokens at a divergence must differ, got {self.expected} twice")
+        require_at_least(0, logits_from=self.logits_from)
+        has_steps = self.place in {Place.OUTPUT, Place.LOGITS}
+        if self.logits_from is not None and not (has_steps and self.logits_from <= self.position):
+            raise ValueError("logits are compared up to a divergence in the output")
 
     def starts_from(self, expected: Generation) -> bool:
         """Return whether a generation has the expected token, or its end, at this position."""
@@ -225,7 +247,8 @@ def first_divergence(expected: Generation, observed: Generation) -> Divergence |
     """Return where `observed` first differs from `expected`, or None when they are equal.
 
     The text of a chat is compared first, then the tokens of the prompt: outputs of different
-    prompts are not comparable. A sequence that ends early differs at its own end.
+    prompts are not comparable. A sequence that ends early differs at its own end. Logits are
+    compared where both have them.
     """
     found = (_first(place, expected, observed) for place in Place)
     return next(filter(None, found), None)
@@ -253,8 +276,21 @@ def _lines_of(text: str | None) -> tuple[Token, ...]:
 
 def _first(place: Place, one: Generation, other: Generation) -> Divergence | None:
     expected, observed = one.at(place), other.at(place)
-    if expected == observed:
+    if expected == observed or (place is Place.LOGITS and not (expected and observed)):
         return None
     pairs = enumerate(zip_longest(expected, observed))
     position, (want, got) = next(found for found in pairs if found[1][0] != found[1][1])
-    return Divergence(place=place, position=position, expected=want, observed=got)
+    has_steps = place in {Place.OUTPUT, Place.LOGITS}
+    return Divergence(
+        place=place,
+        position=position,
+        expected=want,
+        observed=got,
+        logits_from=_first_logits(one, other, end=position) if has_steps else None,
+    )
+
+
+def _first_logits(one: Generation, other: Generation, *, end: int) -> int | None:
+    """Return the first step up to a fork whose logits differ; None where none are known to."""
+    steps = enumerate(zip(one.logits[: end + 1], other.logits[: end + 1], strict=False))
+    return next((step for step, (before, now) in steps if before != now), None)

@@ -48,6 +48,7 @@ def to_data(golden: Golden) -> dict[str, Any]:
         **_cut_to_data(generation),
         "text": text_of(generation.tokens),
         "trace": [_choice_line(choice) for choice in generation.trace],
+        **({"logits": list(generation.logits)} if generation.logits else {}),
         "provenance": dict(golden.provenance),
     }
 
@@ -66,6 +67,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         rendered=_rendered(data["rendered"]) if "rendered" in data else None,
         stop_string=data.get("stop_string"),
         content=unescape_bytes(data["content"]) if "content" in data else None,
+        logits=tuple(data.get("logits", ())),
     )
     # Compare bytes: which characters are escaped depends on the version of Python.
     if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
@@ -216,6 +218,7 @@ _LISTS: Final = {
     "rendered": re.compile(r'  "rendered": \[(?P<closed>\],?)?'),
     "prompt_tokens": re.compile(r'  "prompt_tokens": \[(?P<closed>\],?)?'),
     "tokens": re.compile(r'  "tokens": \[(?P<closed>\],?)?'),
+    "logits": re.compile(r'  "logits": \[(?P<closed>\],?)?'),
 }
 _END = re.compile(r"  \],?")
 
@@ -252,5 +255,7 @@ def _list_of(place: Place) -> str:
             return "prompt_tokens"
         case Place.OUTPUT:
             return "tokens"
+        case Place.LOGITS:
+            return "logits"
         case _:
             assert_never(place)

@@ -135,6 +135,8 @@ def _compare(
             former=FormerGolden(divergence=_since(golden, observed, cell=cell)),
         )
     divergence = first_divergence(golden.generation, observed)
+    if divergence is None and golden.generation.lacks_logits_of(observed):
+        return Unrecorded(reason="the golden has these tokens, but not the logits to compare")
     if divergence is None:
         return Match()
     return Drift(
@@ -150,7 +152,7 @@ def _since(golden: Golden, observed: Generation, *, cell: Cell) -> Divergence | 
     What precedes the output is compared only for the same input, and truncation is ignored.
     """
     found = first_divergence(golden.generation, observed)
-    is_before = found is not None and found.place is not Place.OUTPUT
+    is_before = found is not None and found.place in {Place.TEMPLATE, Place.PROMPT}
     if is_before and golden.cell.input == cell.input:
         return found
     return output_divergence(golden.generation, observed)

@@ -73,7 +73,7 @@ class Unrecorded:
 
     reason: str
     former: FormerGolden | None = None
-    """None when there is no golden at all."""
+    """None when there is no golden, or only one without the logits that are compared."""
 
     def __post_init__(self) -> None:
         require_text(reason=self.reason)

@@ -93,7 +93,7 @@ def claim_of(first: Generation, finding: Verdict | None) -> tuple[Token, ...]:
     """
     match finding:
         # After another prompt the tokens are no claim.
-        case Drift(golden=golden, divergence=Divergence(place=Place.OUTPUT)):
+        case Drift(golden=golden, divergence=Divergence(place=Place.OUTPUT | Place.LOGITS)):
             return golden.generation.tokens
         case Nondeterministic(divergence=Divergence(place=Place.OUTPUT, observed=Token() as other)):
             return (*first.tokens[: finding.divergence.position], other)

@@ -85,17 +85,28 @@ def explain_change(
     cell: Cell, golden: Generation, observed: Generation, divergence: Divergence
 ) -> Explanation:
     """Return the divergence of a generation of a cell from its golden."""
-    expected, position = golden.at(divergence.place), divergence.position
+    before, expected = _parts(golden, divergence)
     return Explanation(
         divergence=divergence,
         expected_by="golden",
         observed_by="observed",
-        before=expected[:position],
-        expected=expected[position:],
-        observed=observed.at(divergence.place)[position:],
+        before=before,
+        expected=expected,
+        observed=_parts(observed, divergence)[1],
         margin=_margin(cell, observed, divergence),
         golden_margin=_margin(cell, golden, divergence),
     )
+
+
+def _parts(
+    generation: Generation, divergence: Divergence
+) -> tuple[tuple[Token, ...], tuple[Token, ...]]:
+    """Return the tokens before a divergence and those from it on; none follow on a digest."""
+    position = divergence.position
+    if divergence.place is Place.LOGITS:
+        return generation.tokens[:position], ()
+    found = generation.at(divergence.place)
+    return found[:position], found[position:]
 
 
 def format_place(divergence: Divergence) -> str:
@@ -104,9 +115,14 @@ def format_place(divergence: Divergence) -> str:
 
 
 def format_token(token: Token | None, place: Place = Place.OUTPUT) -> str:
-    """Return a token as its id and its text, a line as its text; None is the end of a sequence."""
+    """Return a token as its id and its text, a line as its text; None is the end of a sequence.
+
+    The digest of logits is returned as it is.
+    """
     if token is None:
         return "(end of sequence)"
+    if place is Place.LOGITS:
+        return f"digest {escape_bytes(token.data)}"
     number = "" if place is Place.TEMPLATE else f"{token.id} "
     return f'{number}"{escape_bytes(token.data)}"'
 
@@ -125,6 +141,9 @@ def evidence(explanation: Explanation) -> tuple[tuple[str, str], ...]:
         lines.append((f"{expected} continues", f'"{explanation.expected_continuation}"'))
     if explanation.observed:
         lines.append((f"{observed} continues", f'"{explanation.observed_continuation}"'))
+    if divergence.place is Place.OUTPUT and divergence.logits_from is not None:
+        steps = f"differ from step {divergence.logits_from}, the tokens from step"
+        lines.append(("logits", f"{steps} {divergence.position}"))
     closeness = format_closeness(explanation)
     return tuple(lines) if closeness is None else (*lines, closeness)
 
@@ -153,13 +172,13 @@ def _format_distance(token: VerifiedToken, distance: float, explanation: Explana
 
 def _of_runs(cell: Cell, verdict: Nondeterministic, first: Generation) -> Explanation:
     divergence = verdict.divergence
-    expected = first.at(divergence.place)
+    before, expected = _parts(first, divergence)
     return Explanation(
         divergence=divergence,
         expected_by="run 1",
         observed_by=f"run {verdict.run}",
-        before=expected[: divergence.position],
-        expected=expected[divergence.position :],
+        before=before,
+        expected=expected,
         observed=None,
         margin=_margin(cell, first, divergence),
     )
@@ -184,7 +203,8 @@ def token_diff(explanation: Explanation) -> Iterator[str]:
     """Yield the tokens around the divergence as the lines of a diff."""
     position, place = explanation.divergence.position, explanation.divergence.place
     before = explanation.before[-_BEFORE:]
-    yield from _token_lines(" ", position - len(before), before, place)
+    shown_as = Place.OUTPUT if place is Place.LOGITS else place
+    yield from _token_lines(" ", position - len(before), before, shown_as)
     if place is Place.TEMPLATE and explanation.observed is not None:
         yield from _line_diff(explanation.expected, explanation.observed)
         return

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens.generation import Place
 from repro_gate.core.tokens.grade import Grade
 from repro_gate.core.tokens.judge import doubt
 from repro_gate.core.tokens.verdicts import (
@@ -220,10 +221,13 @@ def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
 def _key(cell: CellReport, grades: Grades) -> Hashable:
     """Return a key that is equal for cells of one finding."""
     explanation, description = explain(cell), describe_graded(cell, grades)
-    if explanation is None:
+    # All digests are different.
+    if explanation is None or explanation.divergence.place is Place.LOGITS:
         return cell.verdict.word, description, None
-    # Neither the tokens before the divergence nor how close it was make a finding of its own.
-    shared = replace(explanation, before=(), verified=None, margin=None, golden_margin=None)
+    # Neither what precedes the divergence nor how close it was make a finding of its own.
+    divergence = replace(explanation.divergence, logits_from=None)
+    shared = replace(explanation, divergence=divergence, before=())
+    shared = replace(shared, verified=None, margin=None, golden_margin=None)
     return cell.verdict.word, description, shared
 
 

@@ -7,7 +7,7 @@ from typing import Final, assert_never, get_args
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import ControlReport, heats_of
-from repro_gate.core.tokens.generation import Place
+from repro_gate.core.tokens.generation import Divergence, Place
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import (
     Drift,
@@ -86,7 +86,7 @@ def describe(cell: CellReport) -> Description:
     """Describe the verdict on a cell."""
     match cell.verdict:
         case Match():
-            return Description(claim=_matching(cell.runs), advice=NO_ACTION)
+            return Description(claim=_matching(cell), advice=NO_ACTION)
         case Nondeterministic() as verdict:
             shared = _sharing(verdict)
             differing = Description(
@@ -235,14 +235,21 @@ def _unshown(factor: Factor) -> str:
             assert_never(factor)
 
 
-def _matching(runs: int) -> str:
-    if runs == 1:
-        return "1 run matches the golden"
-    return f"{runs} identical runs match the golden"
+def _matching(cell: CellReport) -> str:
+    has_logits = cell.generation is not None and cell.generation.logits
+    added = ", to the bit of every logit" if has_logits else ""
+    if cell.runs == 1:
+        return f"1 run matches the golden{added}"
+    return f"{cell.runs} identical runs match the golden{added}"
 
 
 def _differing(verdict: Nondeterministic) -> str:
-    return f"{describe_run(verdict)} differs from run 1 at {format_place(verdict.divergence)}"
+    place = f"{format_place(verdict.divergence)}{_tokens_equal(verdict.divergence)}"
+    return f"{describe_run(verdict)} differs from run 1 at {place}"
+
+
+def _tokens_equal(divergence: Divergence) -> str:
+    return "; all tokens are equal" if divergence.place is Place.LOGITS else ""
 
 
 def _sharing(verdict: Nondeterministic) -> str | None:
@@ -260,8 +267,9 @@ def _sharing(verdict: Nondeterministic) -> str | None:
 
 
 def _drifting(verdict: Drift, runs: int) -> str:
-    place = f"from the golden at {format_place(verdict.divergence)}"
-    if verdict.divergence.place is Place.TEMPLATE:
+    divergence = verdict.divergence
+    place = f"from the golden at {format_place(divergence)}{_tokens_equal(divergence)}"
+    if divergence.place is Place.TEMPLATE:
         return f"the chat is rendered as another prompt, which diverges {place}"
     if runs == 1:
         return f"1 run diverges {place}"

@@ -278,7 +278,7 @@ def refusal_of(
             '"stop"',
             '"stopp"',
             (
-                "expected only the keys cell, content, profile, prompt_tokens, provenance, "
+                "expected only the keys cell, content, logits, profile, prompt_tokens, provenance, "
                 "rendered, schema, stop, stop_string, text, tokens, trace, "
                 "found the unknown key 'stopp'; did you mean 'stop'?"
             ),

@@ -7,7 +7,7 @@ import pytest
 
 from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec
-from repro_gate.core.matrix import Matrix, Suite, plan
+from repro_gate.core.matrix import Evidence, Matrix, Suite, plan
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.errors import InputInvalid
 
@@ -117,6 +117,17 @@ def quick_cell(prompt: str, seed: int) -> Cell:
         max_tokens=max_tokens,
         sampler=sampler,
     )
+
+
+def test_a_suite_may_compare_logits(tmp_path: Path) -> None:
+    """By default it compares tokens; another word is refused."""
+    line = "runs = 3\n"
+    for word in ("tokens", "logits"):
+        matrix = matrix_from(tmp_path, (line, f'{line}evidence = "{word}"\n'))
+        assert matrix.suites["quick"].evidence is Evidence(word)
+    assert matrix_from(tmp_path).suites["quick"].evidence is Evidence.TOKENS
+    refused = refusal_of(tmp_path, (line, f'{line}evidence = "text"\n'))
+    assert refused.startswith("suites.quick.evidence: expected ")
 
 
 def test_a_matrix_is_read(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 from repro_gate import __version__
 from repro_gate.checks.shards.verify import FoundShard, require_same_check
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
-from repro_gate.core.matrix import plan
+from repro_gate.core.matrix import Evidence, plan
 from repro_gate.core.report import GateReport
 from repro_gate.core.shards.report import MeasuredCell, Shard, ShardReport
 from repro_gate.core.shards.split import WholePlan
@@ -90,6 +90,26 @@ def test_shards_of_another_commit_than_here_are_refused(here: str | None) -> Non
         rf"which is checked out here, found {COMMIT}$",
     ):
         require_same_check(two_shards(), commit=here)
+
+
+def test_a_shard_without_the_logits_to_compare_is_refused() -> None:
+    """Its cells would be compared by less than the matrix asks for."""
+    suites = {
+        cell: replace(suite, evidence=Evidence.LOGITS) for cell, suite in TOKENS.suites.items()
+    }
+    whole = WholePlan(tokens=replace(TOKENS, suites=suites))
+    shards = [measured_shard(Shard(index, 2), whole=whole) for index in (1, 2)]
+    assert {cell.verdict.word for cell in merged_of(shards, whole=whole).cells} == {"unrecorded"}
+    weaker = [
+        replace(
+            found,
+            report=replace(found.report, cells=measured_shard(found.report.shard).report.cells),
+        )
+        for found in shards
+    ]
+
+    with pytest.raises(InputInvalid, match=r"expected the logits of .*, found none$"):
+        merged_of(weaker, whole=whole)
 
 
 def test_a_different_option_is_named() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.checks.tokens.record import Observation, observe
+from repro_gate.core.matrix import Evidence
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from tests.fakes.checking import STARTED_AT, Scene, scene_of
@@ -61,6 +62,21 @@ def _update(scene: Scene, log: MemoryRunLog) -> Observation:
 
 def _made(scene: Scene) -> Counter[str]:
     return Counter(scene.starter.generated())
+
+
+def test_runs_without_logits_do_not_count_where_they_are_compared() -> None:
+    """The matrix was changed between the two."""
+    log, scene = MemoryRunLog(), _scene()
+    _update(scene, log)
+    strict = replace(scene.plan.suites[FIRST], evidence=Evidence.LOGITS)
+    scene.plan = replace(scene.plan, suites={**scene.plan.suites, FIRST: strict})
+    before = _made(scene)
+    observed = _update(scene, log)
+
+    assert _made(scene) - before == Counter({FIRST.id: RUNS})
+    assert [bool(golden.generation.logits) for golden in observed.goldens] == [True] + [False] * 5
+    (conditions, known) = log.noted[FIRST]
+    assert log.known(conditions) == known
 
 
 ALL = Counter({cell.id: RUNS for cell in CELLS})

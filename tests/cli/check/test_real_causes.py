@@ -27,7 +27,9 @@ max_tokens = 8
 TEXT, CHAT = "tiny--text--seed1", "tiny--chat--seed1"
 
 
-def _write_matrix(workspace: Workspace, *, temperature: float = 0.7, **settings: Any) -> None:
+def _write_matrix(
+    workspace: Workspace, *, temperature: float = 0.7, evidence: str = "tokens", **settings: Any
+) -> None:
     engine = {"kind": "llama_cpp", "device": "cpu", "timeout_s": 60}
     text = {"text": "Say haiku", "temperature": temperature, "max_tokens": 24}
     model = workspace.folder / "tiny.gguf"
@@ -43,6 +45,7 @@ def _write_matrix(workspace: Workspace, *, temperature: float = 0.7, **settings:
         prompts=("text", "chat"),
         prompts_table={"text": text},
     )
+    matrix["suites"]["quick"]["evidence"] = evidence
     (workspace.folder / "repro-gate.toml").write_text(toml(matrix) + _CHAT, "utf-8")
 
 
@@ -113,6 +116,30 @@ def test_flash_attention_is_numeric(tiny: Workspace) -> None:
     assert "cause    numeric: " in text
     changed = text.partition("what changed since the golden was recorded\n")[2]
     assert changed.startswith("  setting.flash_attention: false -> true\n")
+
+
+def test_a_cache_that_moves_no_token_moves_the_logits(tiny: Workspace) -> None:
+    """By its tokens the cell matches; by its logits it drifts, and the cause is rounding."""
+    _record_with(tiny, evidence="tokens", kv_type="f16")
+    assert _check_with(tiny, evidence="tokens", kv_type="bf16")[TEXT] == "match"
+    _record_with(tiny, evidence="logits", kv_type="f16")
+    assert set(_check_with(tiny, evidence="logits", kv_type="f16").values()) == {"match"}
+    assert _check_with(tiny, evidence="logits", kv_type="bf16")[TEXT] == "drift"
+    text = tiny.run("explain", TEXT).out
+    assert "from the golden at logits[0]; all tokens are equal\n" in text
+    assert "cause    numeric: all tokens are equal, but from step 0 on the logits are not" in text
+    assert "explained      24 of 24: they are drawn here too\n" in text
+
+
+def _record_with(workspace: Workspace, **settings: Any) -> None:
+    _write_matrix(workspace, temperature=0.0, flash_attention=True, **settings)
+    assert workspace.record().code == 0
+
+
+def _check_with(workspace: Workspace, **settings: Any) -> dict[str, str]:
+    _write_matrix(workspace, temperature=0.0, flash_attention=True, **settings)
+    workspace.run("check")
+    return workspace.verdicts()
 
 
 def test_another_file_is_the_model(tiny: Workspace) -> None:

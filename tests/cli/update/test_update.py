@@ -60,6 +60,33 @@ def test_a_late_change_is_shown_where_it_diverges(workspace: Workspace) -> None:
     )
 
 
+def test_logits_are_added_to_the_same_tokens_and_their_change_is_shown(
+    recorded: Workspace,
+) -> None:
+    """Until they are recorded, nothing matches."""
+    matrix = recorded.folder / "repro-gate.toml"
+    text = matrix.read_text("utf-8")
+    matrix.write_text(text.replace('"runs" = 2', '"runs" = 2\n"evidence" = "logits"'), "utf-8")
+    assert recorded.run("check").code == 10
+    assert set(recorded.verdicts().values()) == {"unrecorded"}
+    title = f"updated    test-cpu/{_FOX}:"
+    assert (
+        f"{title} the tokens stay the same, with their logits from now on\n"
+        in recorded.record().out
+    )
+    assert recorded.run("check").code == 0
+
+    golden = json.loads(recorded.golden(_FOX).read_text("utf-8"))
+    moved = [*golden["logits"][:-1], "0" * 16]
+    recorded.write_script(
+        {"method": "generate", "prompt": "Say fox", "seed": 1, "result": {"logits": moved}}
+    )
+    assert recorded.record().out.startswith(
+        f"{title} diverges at logits[3]\n"
+        f"           logits[3] was digest {golden['logits'][3]}, is digest {'0' * 16}\n"
+    )
+
+
 def test_changed_facts_are_shown_once_for_all_goldens(recorded: Workspace) -> None:
     """One cause of many changes is one block, with the first few cells."""
     rules = [

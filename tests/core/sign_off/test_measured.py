@@ -7,6 +7,7 @@ import pytest
 
 from repro_gate.core.logprobs.policy import LogprobSuite, ProviderKind, ProviderSpec, Tolerance
 from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
+from repro_gate.core.matrix import Evidence
 from repro_gate.core.report import GateReport
 from repro_gate.core.sign_off.measured import (
     Checkout,
@@ -50,6 +51,7 @@ from tests.fakes.values import (
     model_spec_of,
     provenance_of,
     suite_of,
+    with_logits,
 )
 
 PLANNED = "report: report.json: only suites and cells that the matrix of the commit plans, not"
@@ -70,6 +72,24 @@ def with_matrix(**changes: Any) -> Checkout:
     """Return a commit whose matrix differs."""
     usual = checkout_of()
     return replace(usual, matrix=replace(usual.matrix, **changes))
+
+
+def test_logits_that_the_commit_compares_are_in_report_and_golden() -> None:
+    """Agreement in the tokens alone proves less."""
+    strict = with_matrix(suites={"quick": replace(suite_of(HAIKU, FOX), evidence=Evidence.LOGITS)})
+    cells = [matched(cell, generation=with_logits(answer_to(cell))) for cell in (HAIKU, FOX)]
+    goldens = {
+        (PROFILE, cell.id): golden_of(cell, with_logits(answer_to(cell))) for cell in (HAIKU, FOX)
+    }
+    one_without = goldens | {(PROFILE, FOX.id): golden_of(FOX)}
+
+    assert problems(report_of(*cells), replace(strict, goldens=goldens)) == []
+    assert problems(report_of(*cells), replace(strict, goldens=one_without)) == [
+        f"test: quick/{FOX.id}/{PROFILE}{GOLDEN} one without the logits that were compared"
+    ]
+    assert problems(report_of(cells[0], matched(FOX)), replace(strict, goldens=goldens)) == [
+        f"report: report.json: quick/{FOX.id}: the logits, which the commit compares, not none"
+    ]
 
 
 def test_a_report_that_passed_has_no_problems() -> None:

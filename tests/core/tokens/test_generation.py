@@ -104,11 +104,8 @@ def _swapped(divergence: Divergence | None) -> Divergence | None:
         position=divergence.position,
         expected=divergence.observed,
         observed=divergence.expected,
+        logits_from=divergence.logits_from,
     )
-
-
-def _tokens_at(place: Place, generation: Generation) -> tuple[Token, ...]:
-    return generation.prompt if place is Place.PROMPT else generation.tokens
 
 
 @given(near_generations, near_generations)
@@ -119,10 +116,11 @@ def test_it_does_not_matter_which_one_is_expected(one: Generation, other: Genera
 
 @given(near_generations, near_generations)
 def test_nothing_is_found_only_in_equal_tokens(one: Generation, other: Generation) -> None:
-    """There is no divergence exactly when prompt and output are the same."""
+    """There is no divergence exactly when prompt, output and, if both are known, logits are."""
     are_equal = (one.prompt, one.tokens) == (other.prompt, other.tokens)
+    has_same_logits = one.logits == other.logits or not (one.logits and other.logits)
 
-    assert (first_divergence(one, other) is None) == are_equal
+    assert (first_divergence(one, other) is None) == (are_equal and has_same_logits)
 
 
 @given(near_generations, near_generations)
@@ -131,10 +129,70 @@ def test_everything_before_a_divergence_is_equal(one: Generation, other: Generat
     found = first_divergence(one, other)
     if found is not None:
         before = slice(0, found.position)
-        sides = [_tokens_at(found.place, generation)[before] for generation in (one, other)]
+        sides = [generation.at(found.place)[before] for generation in (one, other)]
         assert sides[0] == sides[1]
         assert len(sides[0]) == found.position
         assert found.place is Place.PROMPT or one.prompt == other.prompt
+        assert found.place is not Place.LOGITS or one.tokens == other.tokens
+
+
+@given(near_generations, near_generations)
+def test_logits_are_compared_up_to_the_fork(one: Generation, other: Generation) -> None:
+    """After other tokens they are no longer of the same text."""
+    found = first_divergence(one, other)
+    if found is not None:
+        shared = found.position + 1 if found.place in {Place.OUTPUT, Place.LOGITS} else 0
+        pairs = list(zip(one.logits[:shared], other.logits[:shared], strict=False))
+        differing = [step for step, (before, now) in enumerate(pairs) if before != now]
+        assert found.logits_from == (differing[0] if differing else None)
+
+
+def test_equal_tokens_of_other_logits_are_a_divergence() -> None:
+    """One bit of one logit is another digest."""
+    one, other = generation_of(5, 6, 7, logits="abc"), generation_of(5, 6, 7, logits="abd")
+
+    assert first_divergence(one, other) == Divergence(
+        place=Place.LOGITS,
+        position=2,
+        expected=Token(2, b"c" * 16),
+        observed=Token(2, b"d" * 16),
+        logits_from=2,
+    )
+
+
+def test_logits_differ_before_a_token_does() -> None:
+    """The fork has the step at which the numbers moved."""
+    one, other = generation_of(5, 6, 7, logits="abc"), generation_of(5, 6, 8, logits="acd")
+
+    assert first_divergence(one, other) == Divergence(
+        place=Place.OUTPUT,
+        position=2,
+        expected=tokens_of(7)[0],
+        observed=tokens_of(8)[0],
+        logits_from=1,
+    )
+
+
+@pytest.mark.parametrize(("logits", "message"), [("a", "1 digests of logits for 2"), ("xy", "hex")])
+def test_each_token_has_one_digest(logits: str, message: str) -> None:
+    """Others could not be compared step by step."""
+    with pytest.raises(ValueError, match=message):
+        generation_of(5, 6, logits=logits)
+
+
+@pytest.mark.parametrize(
+    ("place", "logits_from"), [(Place.PROMPT, 0), (Place.OUTPUT, 4), (Place.OUTPUT, -1)]
+)
+def test_logits_differ_at_a_step_before_the_fork(place: Place, logits_from: int) -> None:
+    """After another prompt or token they are not compared."""
+    with pytest.raises(ValueError, match=r"logits"):
+        Divergence(
+            place=place,
+            position=3,
+            expected=None,
+            observed=Token(5, b"a"),
+            logits_from=logits_from,
+        )
 
 
 @pytest.mark.parametrize(

@@ -142,6 +142,14 @@ def test_a_golden_without_a_trace_has_no_evidence() -> None:
     assert to_data(golden_of(cell_of(), generation_of(5, 6)))["trace"] == []
 
 
+def test_only_a_generation_with_logits_has_a_key_for_them() -> None:
+    """Goldens of suites that compare tokens stay byte for byte."""
+    tokens, logits = generation_of(5, 6), generation_of(5, 6, logits="ab")
+
+    assert "logits" not in to_data(golden_of(cell_of(), tokens))
+    assert to_data(golden_of(cell_of(), logits))["logits"] == ["a" * 16, "b" * 16]
+
+
 def at(place: Place, position: int) -> Divergence:
     """Return a divergence between arbitrary tokens."""
     return Divergence(place=place, position=position, expected=None, observed=Token(0, b"x"))
@@ -151,7 +159,7 @@ def at(place: Place, position: int) -> Divergence:
 def golden_text(tmp_path: Path) -> str:
     """Return the text of a golden with two prompt tokens and three of output, as it is kept."""
     store, cell = SyrupyGoldens(tmp_path), cell_of()
-    store.write(golden_of(cell, generation_of(7, 8, 9, prompt=(1, 2))))
+    store.write(golden_of(cell, generation_of(7, 8, 9, prompt=(1, 2), logits="abc")))
     return store.file("cpu-test", cell.id).read_text("utf-8")
 
 
@@ -168,6 +176,7 @@ def line_at(text: str, number: int | None) -> str:
         (Place.PROMPT, 1, '"2  2"'),
         (Place.OUTPUT, 0, '"7  7"'),
         (Place.OUTPUT, 2, '"9  9"'),
+        (Place.LOGITS, 2, f'"{"c" * 16}"'),
     ],
 )
 def test_a_token_is_a_line(golden_text: str, place: Place, position: int, line: str) -> None:
@@ -217,6 +226,7 @@ def test_every_golden_has_its_lines(golden: Golden, place: Place, position: int)
         Place.TEMPLATE: "rendered",
         Place.PROMPT: "prompt_tokens",
         Place.OUTPUT: "tokens",
+        Place.LOGITS: "logits",
     }
     name = names[place]
     tokens = json.loads(text).get(name)

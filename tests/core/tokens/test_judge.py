@@ -14,6 +14,7 @@ from repro_gate.core.tokens.generation import (
     Divergence,
     Generation,
     Place,
+    Token,
     first_divergence,
     output_divergence,
 )
@@ -121,6 +122,50 @@ def test_drift_brings_the_golden_and_the_suspects() -> None:
         divergence=FIRST_TOKEN_MOVED,
         golden=golden,
         provenance=(FactChange(name="device.name", before="OLD", after="TEST"),),
+    )
+
+
+def test_other_logits_are_drift_though_all_tokens_agree() -> None:
+    """One digest is enough."""
+    golden = golden_of(CELL, generation_of(5, 6, 7, logits="abc"))
+    verdict = _judge(Repetition(first=generation_of(5, 6, 7, logits="abd")), golden=golden)
+
+    assert isinstance(verdict, Drift)
+    assert (verdict.divergence.place, verdict.divergence.position) == (Place.LOGITS, 2)
+
+
+def test_golden_without_the_logits_is_never_a_match() -> None:
+    """Equal tokens are not what the suite compares; other tokens are drift all the same."""
+    observed = Repetition(first=generation_of(5, 6, 7, logits="abc"))
+
+    assert _judge(observed, golden=golden_of(CELL, OUTPUT)) == Unrecorded(
+        reason="the golden has these tokens, but not the logits to compare"
+    )
+    assert isinstance(_judge(observed, golden=golden_of(CELL, generation_of(8))), Drift)
+
+
+def test_golden_with_logits_matches_where_only_tokens_are_compared() -> None:
+    """The suite no longer asks for more."""
+    golden = golden_of(CELL, generation_of(5, 6, 7, logits="abc"))
+
+    assert _judge(Repetition(first=OUTPUT), golden=golden) == Match()
+
+
+def test_runs_with_other_logits_are_nondeterministic() -> None:
+    """It shows before a token differs."""
+    first, other = generation_of(5, 6, 7, logits="abc"), generation_of(5, 6, 7, logits="adc")
+    repetition = Repetition(first=first).with_run(other, in_fresh_process=False)
+
+    assert repetition.difference == Nondeterministic(
+        run=2,
+        in_fresh_process=False,
+        divergence=Divergence(
+            place=Place.LOGITS,
+            position=1,
+            expected=Token(1, b"b" * 16),
+            observed=Token(1, b"d" * 16),
+            logits_from=1,
+        ),
     )
 
 

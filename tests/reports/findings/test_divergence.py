@@ -43,6 +43,42 @@ def test_drift_is_explained_against_the_golden(
     )
 
 
+def test_a_fork_names_the_step_from_which_the_logits_differ(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """Rounding shows before a token flips."""
+    golden, observed = generation("a b c", logits="123"), generation("a b x", logits="145")
+
+    assert ("logits", "differ from step 1, the tokens from step 2") in evidence(
+        explained(drift(golden, observed, cell()))
+    )
+
+
+def test_other_logits_are_shown_by_their_digests(
+    drift: Callable[..., CellReport],
+    differing_run: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Text,
+) -> None:
+    """With the text before them, and no continuation, as all tokens are equal."""
+    golden, observed = generation("a b c", logits="123"), generation("a b c", logits="143")
+    drifted, unstable = drift(golden, observed, cell()), differing_run(cell(), golden, observed)
+    before, after = f"digest {'2' * 16}", f"digest {'4' * 16}"
+
+    assert evidence(explained(drifted)) == (
+        ("context", '" a"'),
+        ("golden", before),
+        ("observed", after),
+    )
+    assert evidence(explained(unstable))[1:] == (("run 1", before), ("run 4", after))
+    for found in (drifted, unstable):
+        assert list(token_diff(explained(found))) == [
+            '  [0] 129 " a"',
+            f"- [1] {before}",
+            f"+ [1] {after}",
+        ]
+
+
 def test_both_margins_are_shown(
     drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
 ) -> None:

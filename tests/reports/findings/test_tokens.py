@@ -48,6 +48,29 @@ def test_cells_with_the_same_description_are_one_finding(
     ]
 
 
+def test_other_logits_at_the_same_step_are_one_finding(
+    gate_report: Build,
+    drift: Found,
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """The digests of all cells are different, and mean nothing to a reader."""
+    same = [
+        drift(
+            generation(f"{word} a", logits=f"1{number}"),
+            generation(f"{word} a", logits=f"1{number + 5}"),
+            cell(seed=number),
+        )
+        for number, word in enumerate(("one", "two"), start=1)
+    ]
+    other = drift(generation("a", logits="1"), generation("a", logits="2"), cell(seed=3))
+
+    assert [found.cells for found in token_findings(gate_report(*same, other))] == [
+        tuple(same),
+        (other,),
+    ]
+
+
 def test_drifts_to_the_same_tokens_are_one_finding(
     gate_report: Build,
     drift: Found,

@@ -51,6 +51,27 @@ def test_a_match_of_one_run_claims_no_repetition(
     )
 
 
+def test_other_logits_are_described_as_such(
+    drift: Callable[..., CellReport],
+    differing_run: Callable[..., CellReport],
+    cell_report: Callable[..., CellReport],
+    cell: Callable[..., Cell],
+    generation: Callable[..., Generation],
+) -> None:
+    """The tokens alone would have matched."""
+    sides = generation("a b c", logits="123"), generation("a b c", logits="145")
+
+    assert describe(drift(*sides, cell())).claim == (
+        "10 identical runs, but they diverge from the golden at logits[1]; all tokens are equal"
+    )
+    assert describe(differing_run(cell(), *sides)).claim == (
+        "run 4, in a fresh process, differs from run 1 at logits[1]; all tokens are equal"
+    )
+    assert describe(cell_report(Match(), generation=sides[0])).claim == (
+        "10 identical runs match the golden, to the bit of every logit"
+    )
+
+
 def test_drift_of_one_run_claims_no_repetition(
     drift: Callable[..., CellReport],
     cell: Callable[..., Cell],

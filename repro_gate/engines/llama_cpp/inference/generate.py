@@ -14,7 +14,7 @@ from typing import Any
 
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.inference.chain import Chain, open_chain
-from repro_gate.engines.llama_cpp.inference.logits import Softmax
+from repro_gate.engines.llama_cpp.inference.logits import Softmax, digest
 from repro_gate.engines.llama_cpp.inference.sampler import Sampler, open_sampler
 from repro_gate.engines.llama_cpp.inference.stopping import Stopping
 from repro_gate.engines.llama_cpp.notes import prompt_notes, split_notes
@@ -52,6 +52,8 @@ def generate(slot: Slot, request: GenerateRequest, *, contexts: int = 1) -> Json
     }
     if request.trace:
         answer["trace"] = run.trace
+    if request.logits:
+        answer["logits"] = run.logits
     return answer
 
 
@@ -79,6 +81,7 @@ class _Run:
         self._stopping = Stopping(request.stop) if request.stop else None
         self.tokens: list[int] = []
         self.trace: list[dict[str, Any]] = []
+        self.logits: list[str] | None = [] if request.logits else None
         self.has_ended = False
         self.sample_s = 0.0
 
@@ -109,6 +112,9 @@ class _Run:
         slot = self._slot
         started = perf_counter()
         logits = slot.decoder.logits()
+        if self.logits is not None:
+            # Of the model itself: before any sampler.
+            self.logits.append(digest(logits))
         token = self._sampler.draw(
             logits, lambda sampler: native.sample(sampler, slot.context, native.LAST_OUTPUT)
         )

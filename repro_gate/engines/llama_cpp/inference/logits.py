@@ -3,6 +3,7 @@
 Every function makes few passes over a vocabulary, and numpy gives the GIL back in each of them.
 """
 
+import hashlib
 import math
 from collections.abc import Sequence
 from typing import Any, TypeAlias
@@ -34,6 +35,11 @@ def are_finite(logits: Logits) -> bool:
 def are_all_equal(logits: Logits) -> bool:
     """Return whether all tokens are equally likely."""
     return bool(logits[0] == logits[-1]) and bool((logits == logits[0]).all())
+
+
+def digest(logits: Logits) -> str:
+    """Return the first 8 bytes of the BLAKE2b-512 digest of the float32, little endian, in hex."""
+    return hashlib.blake2b(logits.astype("<f4", copy=False).data).digest()[:8].hex()
 
 
 def highest(logits: Logits, count: int) -> TokenIds:

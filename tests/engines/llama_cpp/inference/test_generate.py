@@ -64,6 +64,23 @@ def test_a_trace_changes_no_token(engine: "DrivenEngine") -> None:
     assert engine.generate() == traced
 
 
+def test_digests_of_logits_change_no_token(engine: "DrivenEngine") -> None:
+    """A run with them equals one without; each step has its own, and the first is the prompt's."""
+    run = engine.generate(logits=True)
+    logits = run.pop("logits")
+    assert engine.generate() == run
+    assert len(set(logits)) == len(logits) == len(run["tokens"])
+    assert engine.generate(seed=7, logits=True)["logits"][0] == logits[0]
+
+
+def test_samplers_and_biases_change_no_digest(engine: "DrivenEngine") -> None:
+    """Logits are those of the model."""
+    first, *_ = engine.generate(logits=True)["logits"]
+    sampling = {"logit_bias": [[5, 9.0]]}
+    assert engine.generate(logits=True, sampling=sampling)["logits"][0] == first
+    assert engine.generate(logits=True, temperature=0)["logits"][0] == first
+
+
 def test_seeds_differ(engine: "DrivenEngine") -> None:
     """Eight seeds give more than one sequence; otherwise drift could not be seen."""
     sequences = {str(engine.generate(seed=seed)["tokens"]) for seed in range(1, 9)}
@@ -232,6 +249,7 @@ def test_a_prompt_may_be_longer_than_a_batch(
         ({"top_p": 1.1}, "generate.top_p: expected "),
         ({"min_p": 2}, "generate.min_p: expected "),
         ({"trace": 1}, "generate.trace: expected "),
+        ({"logits": 1}, "generate.logits: expected "),
         ({"prompt": 1}, "generate.prompt: expected "),
         ({"prompt": "\ud800"}, "generate.prompt: expected "),
         ({"typical_p": 1}, "the unknown key 'typical_p'"),

@@ -1,6 +1,8 @@
 """A trace is computed in double precision, and ties have one order."""
 
+import hashlib
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,7 @@ from repro_gate.engines.llama_cpp.inference.logits import (
     Logits,
     Softmax,
     are_finite,
+    digest,
     highest,
 )
 
@@ -23,6 +26,16 @@ def logprobs(logits: Logits, *, temperature: float = 1.0) -> list[float]:
     """Return the log-probability of every token."""
     softmax = Softmax(logits.size)
     return [softmax.logprob(logits, token, temperature=temperature) for token in range(logits.size)]
+
+
+def test_a_digest_is_of_the_bytes_of_float32() -> None:
+    """The first 8 of BLAKE2b-512, little endian; one bit changes it."""
+    logits = np.array([1.5, -0.25, 3.0], dtype=np.float32)
+    expected = hashlib.blake2b(struct.pack("<3f", 1.5, -0.25, 3.0)).hexdigest()[:16]
+    moved = np.nextafter(logits, np.float32(9))
+
+    assert digest(logits) == expected
+    assert digest(np.array([1.5, moved[1], 3.0], dtype=np.float32)) != expected
 
 
 def trace_entry(logits: Logits, chosen: int) -> dict[str, Any]:
