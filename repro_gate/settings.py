@@ -310,6 +310,19 @@ def like_server(given: Mapping[str, Any]) -> dict[str, Any]:
     return values
 
 
+def replaced(
+    given: Mapping[str, Any], changes: Mapping[str, Any], *, is_cpu: bool
+) -> dict[str, Any]:
+    """Return settings with others in their place, without changes that need a GPU on the CPU."""
+    ours = {name: value for name, value in changes.items() if not (is_cpu and name in FOR_GPUS)}
+    values = dict(given)
+    if "kv_type" in ours:
+        values = {name: value for name, value in values.items() if name not in KV_TYPES}
+    elif "kv_type" in values and not ours.keys().isdisjoint(KV_TYPES):
+        values |= dict.fromkeys(KV_TYPES, values.pop("kv_type"))
+    return values | ours
+
+
 def in_force(given: Mapping[str, Any], *, is_cpu: bool) -> dict[str, Any]:
     """Return the settings that were given with the defaults of the others.
 

@@ -21,6 +21,7 @@ from repro_gate.settings import (
     SplitMode,
     facts_of,
     like_server,
+    replaced,
 )
 from repro_gate.strict_json import InvalidJson
 
@@ -307,3 +308,29 @@ def test_settings_are_in_force_or_refused(given: dict[str, Any], *, is_cpu: bool
     values |= values["rope"] | values["offload"] | {"kv_type": found.kv_type_k}
     for name, value in given.items():
         assert values[name] == (tuple(value) if isinstance(value, list) else value)
+
+
+@pytest.mark.parametrize(
+    ("given", "changes", "expected"),
+    [
+        ({"kv_type": "f16"}, {"kv_type": "f32"}, {"kv_type": "f32"}),
+        ({"kv_type_k": "f16", "kv_type_v": "f32"}, {"kv_type": "f32"}, {"kv_type": "f32"}),
+        (
+            {"kv_type": "f16"},
+            {"kv_type_v": "q8_0"},
+            {"kv_type_k": "f16", "kv_type_v": "q8_0"},
+        ),
+        ({"threads": 1}, {"op_offload": False, "threads": 2}, {"threads": 2}),
+        ({"kv_type_k": "f16"}, {"kv_type_v": "f32"}, {"kv_type_k": "f16", "kv_type_v": "f32"}),
+    ],
+)
+def test_settings_are_replaced(
+    given: dict[str, Any], changes: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    """Either name of the KV types by the other; those for GPUs have no effect on the CPU."""
+    assert replaced(given, changes, is_cpu=True) == expected
+
+
+def test_settings_for_gpus_are_replaced_on_a_gpu() -> None:
+    """Where they have an effect."""
+    assert replaced({}, {"op_offload": False}, is_cpu=False) == {"op_offload": False}

@@ -128,7 +128,9 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
     yield f"\nmatrix {workspace.session.file}"
     for suite in matrix.suites.values():
         default = ", by default" if suite.name in matrix.default_suites else ""
-        yield f"  suite {suite.name}: {len(suite.cells)} cells x {suite.runs} runs{default}"
+        against = "" if suite.against is None else f" against {suite.against}"
+        cells = f"{len(suite.cells)} cells x {suite.runs} runs"
+        yield f"  suite {suite.name}: {cells}{against}{default}"
         yield from _waits(workspace, suite)
     for logprobs in matrix.logprob_suites.values():
         default = ", by default" if logprobs.name in matrix.default_suites else ""
@@ -149,7 +151,8 @@ def _files_of(models: Iterable[ModelSpec]) -> Iterator[FileSpec]:
 def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
     """Yield what a suite still needs before it can be checked, and the command for it."""
     goldens = workspace.goldens
-    recorded = frozenset[str]().union(*map(goldens.recorded, goldens.profiles()))
+    profiles = goldens.profiles() if suite.against is None else {suite.against}
+    recorded = frozenset[str]().union(*map(goldens.recorded, profiles))
     for name in dict.fromkeys(cell.model for cell in suite.cells):
         absent = [
             file
@@ -158,12 +161,17 @@ def _waits(workspace: wiring.Workspace, suite: Suite) -> Iterator[str]:
             and not file.source.startswith("builtin:")
         ]
         has_goldens = any(cell.id in recorded for cell in suite.cells if cell.model == name)
-        record = f"repro-gate update-snapshots --suite {suite.name} --only '{name}--*'"
+        record = (
+            f"repro-gate update-snapshots --suite {suite.name} --only '{name}--*'"
+            if suite.against is None
+            else "repro-gate update-snapshots there, with a suite of tokens"
+        )
         if absent:
             lacks = "its file" if has_goldens else "its file and goldens"
             yield f"    {absent[0].key} waits for {lacks}: {absence_remedy(absent[0])}"
         elif not has_goldens:
-            yield f"    {name} waits for goldens: {record}"
+            where = "" if suite.against is None else f" of {suite.against}"
+            yield f"    {name} waits for goldens{where}: {record}"
 
 
 def _providers(workspace: wiring.Workspace) -> Iterator[str]:

@@ -209,14 +209,14 @@ def _lines_of(
     golden_file = cache(lambda: _golden_files(config))
 
     def line_of(cell: CellReport) -> tuple[str, int] | None:
-        if not isinstance(cell.verdict, Drift) or cell.profile is None or workspace is None:
+        if not isinstance(cell.verdict, Drift) or workspace is None:
             return None
         # The matrix is read only for a drift.
         from repro_gate.adapters.files.snapshots import read_golden_bytes  # noqa: PLC0415
 
         file_of = golden_file()
         with suppress(InputInvalid, OSError, ValueError):
-            file = None if file_of is None else file_of(cell.profile, cell.id)
+            file = None if file_of is None else file_of(cell.verdict.golden.profile, cell.id)
             if file is not None:
                 line = line_in_golden(read_golden_bytes(file).decode(), cell.verdict.divergence)
                 path = file.resolve().relative_to(workspace.resolve())

@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
-from repro_gate.adapters.matrix.reader import read_matrix, require_settings
+from repro_gate.adapters.matrix.engines import require_engines
+from repro_gate.adapters.matrix.reader import read_matrix
 from repro_gate.cli.paths import matrix_file
 from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.logprobs.policy import LogprobPlan, LogprobSuite, Policy, plan_logprobs
@@ -163,8 +164,7 @@ def open_session(selection: Selection) -> Session:
             raise UsageInvalid(f"a device is {DEVICE_FORM}, not {device!r}")
     for device in reversed(devices):
         matrix = _on_device(matrix, device)
-        for spec in engine_specs(matrix.models.values()):
-            require_settings(file, spec)
+        require_engines(file, matrix.models.values())
     engines = EngineProcesses(file.parent)
     session = Session(selection=selection, file=file, matrix=matrix, engines=engines)
     _require_allowed_hosts(session)
@@ -240,7 +240,13 @@ def _on_device(matrix: Matrix, device: str) -> Matrix:
         for name, model in matrix.models.items()
     }
     suites = {name: _suite_on(suite, models) for name, suite in matrix.logprob_suites.items()}
-    return replace(matrix, models=models, logprob_suites=suites)
+    variants = {
+        name: variant
+        if variant.engine is None
+        else replace(variant, engine=replace(variant.engine, device=device))
+        for name, variant in matrix.variants.items()
+    }
+    return replace(matrix, models=models, logprob_suites=suites, variants=variants)
 
 
 def _suite_on(suite: LogprobSuite, models: Mapping[str, ModelSpec]) -> LogprobSuite:

@@ -34,6 +34,7 @@ from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.engines import ModelSpec
+from repro_gate.core.matrix import Matrix
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
 from repro_gate.core.tokens.generation import Place, first_divergence, text_of
@@ -216,6 +217,7 @@ def run_update(session: Session, options: UpdateOptions, *, started: float) -> E
     chosen = session
     if options.repin:
         session = _session_to_repin(session, options)
+    session = _with_own_goldens(session, options)
     _refuse_logprobs_alone(session, options)
     workspace = wiring.workspace_for(session, repinned=options.repin)
     with wiring.update_lock(workspace), _run_log(workspace, options) as log:
@@ -316,6 +318,30 @@ def _print_remeasured(log: RunLogFile) -> None:
         warn(f"repro-gate: measured again: {_shown_ids(names)}: {reason}")
 
 
+def _with_own_goldens(session: Session, options: UpdateOptions) -> Session:
+    """Return a session without suites against a profile; raises `UsageInvalid` without others."""
+    matrix, chosen = session.matrix, session.selection
+    usual = matrix.default_suites if options.source is None else tuple(matrix.suites)
+    names = chosen.suites or usual
+    others = [name for name in names if _profile_of(matrix, name) is not None]
+    if not others:
+        return session
+    kept = tuple(name for name in names if name not in others)
+    listed = ", ".join(f"{name} (against {_profile_of(matrix, name)})" for name in others)
+    if not kept:
+        raise UsageInvalid(
+            f"the goldens of {listed} are recorded on that profile, with a suite of tokens"
+        )
+    warn(f"repro-gate: left out, as their goldens are recorded elsewhere: {listed}")
+    return replace(session, selection=replace(chosen, suites=kept))
+
+
+def _profile_of(matrix: Matrix, suite: str) -> str | None:
+    """Return the profile that a suite is against; None for that of the machine."""
+    found = matrix.suites.get(suite)
+    return None if found is None else found.against
+
+
 def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
     """Raise `UsageInvalid` when only suites of log-probabilities are selected."""
     # With --from, the default suites of this matrix do not matter.
@@ -411,7 +437,12 @@ def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observatio
     selection = workspace.session.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
     session = replace(workspace.session, selection=replace(selection, suites=suites))
-    wanted = {cell.id for cell in session.plan().tokens.cells}
+    elsewhere = {
+        cell.id
+        for cell in observed.report.cells
+        if _profile_of(workspace.matrix, cell.suite) is not None
+    }
+    wanted = {cell.id for cell in session.plan().tokens.cells} - elsewhere
     observation = observed_elsewhere(observed.goldens, observed.report, cells=wanted)
     for name, facts in observation.models.items():
         _require_files(workspace, workspace.matrix.models[name], facts, source / "report.json")

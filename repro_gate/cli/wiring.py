@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from repro_gate.adapters.files.references import REFERENCES, ReferenceFiles
 from repro_gate.adapters.files.snapshots import (
     BASELINES,
     GOLDENS,
@@ -38,7 +39,7 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 
 `paths` lists their names again: they are removed before the imports that this table needs.
 """
-SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES)
+SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES, REFERENCES)
 """The folders of the snapshots, with one folder for each profile or source."""
 
 
@@ -50,6 +51,7 @@ class Workspace:
     snapshots: Path
     goldens: GoldenFiles
     baselines: BaselineFiles
+    references: ReferenceFiles
     pins: ModelPinsFile
     models: CachedModels
 
@@ -76,6 +78,7 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
         snapshots=snapshots,
         goldens=GoldenFiles(snapshots / GOLDENS),
         baselines=BaselineFiles(snapshots / BASELINES),
+        references=ReferenceFiles(snapshots / REFERENCES),
         pins=pins,
         models=CachedModels(beside=folder, cache=_cache() / "models", pins=pinned),
     )

@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
 
@@ -16,6 +16,7 @@ from repro_gate.core.guards import (
 )
 from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.settings import in_force, replaced
 
 Setting: TypeAlias = bool | int | float | str | Sequence[bool | int | float | str]
 
@@ -70,10 +71,37 @@ class EngineSpec:
             raise ValueError(f"an engine of the kind {self.kind} has the command {self.command}")
 
     @property
+    def is_cpu(self) -> bool:
+        """Whether it computes on the CPU alone."""
+        return self.device == "cpu"
+
+    @property
     def gpu_layers(self) -> int | None:
         """How many layers of a model must be on the device; None for all of them."""
         layers = self.settings.get("gpu_layers") if self.kind.is_built_in else None
         return layers if isinstance(layers, int) else None
+
+    def with_settings(self, changes: Mapping[str, Setting]) -> "EngineSpec":
+        """Return the engine with other settings, without those that need a GPU on the CPU."""
+        settings: Mapping[str, Setting] = {**self.settings, **changes}
+        if self.kind.is_built_in:
+            settings = replaced(self.settings, changes, is_cpu=self.is_cpu)
+        return replace(self, settings=settings)
+
+    def is_same_as(self, other: "EngineSpec") -> bool:
+        """Return whether nothing that can change results differs from another engine."""
+        ours, theirs = (
+            (one.kind, one.command, one.device, one.pass_env, one.settings_in_force)
+            for one in (self, other)
+        )
+        return ours == theirs
+
+    @property
+    def settings_in_force(self) -> Mapping[str, object]:
+        """The settings with the defaults of the built-in engine."""
+        if not self.kind.is_built_in:
+            return self.settings
+        return in_force(self.settings, is_cpu=self.is_cpu)
 
     @property
     def definition(self) -> Mapping[str, str]:

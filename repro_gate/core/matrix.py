@@ -1,5 +1,7 @@
 """The matrix: what is measured, on which engine, and how often."""
 
+import json
+import shlex
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
@@ -11,6 +13,7 @@ from repro_gate.core.guards import require_at_least, require_name, require_text
 from repro_gate.core.logprobs.policy import LogprobSuite
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.chat import Chat
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 
@@ -84,6 +87,29 @@ class Variant:
         require_name(self.name)
         if bool(self.settings) == (self.engine is not None):
             raise ValueError("a variant has other settings or another engine, and not both")
+
+    @property
+    def change(self) -> Facts:
+        """The change as the matrix has it."""
+        if self.engine is None:
+            return _settings_as_facts(self.settings)
+        command = {"command": shlex.join(self.engine.command)} if self.engine.command else {}
+        return {"engine": self.engine.name, **command, **_settings_as_facts(self.engine.settings)}
+
+    def of(self, model: ModelSpec) -> ModelSpec:
+        """Return a model with this change."""
+        return replace(model, engine=self.engine or model.engine.with_settings(self.settings))
+
+    def changes(self, model: ModelSpec) -> bool:
+        """Return whether the engine of a model does not have all of this change already."""
+        return not self.of(model).engine.is_same_as(model.engine)
+
+
+def _settings_as_facts(settings: Mapping[str, Setting]) -> Facts:
+    return {
+        f"setting.{name}": value if isinstance(value, str) else json.dumps(value)
+        for name, value in settings.items()
+    }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,6 +13,9 @@ script is read again for every request; its keys:
 A rule can `sleep` for some seconds; write `stderr` or a `half` line; `exit`, or send itself a
 `signal`; write `raw` bytes; `refuse` with an error; replace values by those of its `result`;
 `shift` every log-probability of a score by some nats.
+
+With `verifies` in the script it verifies tokens. All are drawn again, but for as many as the
+setting `missed` of the loaded model says.
 """
 
 import hashlib
@@ -31,12 +34,12 @@ def main() -> None:
     """Answer until stdin ends."""
     script_file = Path(sys.argv[1])
     _log(json.loads(script_file.read_text("utf-8")), {"pid": os.getpid(), "method": "start"})
-    model = ""
+    model, settings = "", dict[str, Any]()
     for line in sys.stdin.buffer:
         script = json.loads(script_file.read_text("utf-8"))
         request = json.loads(line)
         params = request["params"]
-        model = params.get("model", model)
+        model, settings = params.get("model", model), params.get("settings", settings)
         asked = {
             "pid": os.getpid(),
             "method": request["method"],
@@ -49,7 +52,7 @@ def main() -> None:
         answer = {"protocol": _PROTOCOL, "id": request["id"]}
         reply = _apply(rule, {**asked, **params}) if rule else None
         if reply is None:
-            reply = {"result": _answer(script, {**asked, **params}, rule)}
+            reply = {"result": _answer(script, {**asked, "settings": settings, **params}, rule)}
         if isinstance(reply, bytes):
             sys.stdout.buffer.write(reply)
         else:
@@ -110,6 +113,8 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
         return {"sha256": digest, **size, "facts": {"model.name": asked["model"]}} | changes
     if asked["method"] == "score":
         return _scored(asked, shift=(rule or {}).get("shift", 0)) | changes
+    if asked["method"] == "verify" and "verifies" in script:
+        return _verified(asked, missed=asked["settings"].get("missed", 0))
     reply = _generated(asked)
     if asked.get("logits"):
         reply["logits"] = _logits(reply)
@@ -151,6 +156,21 @@ def _scored(asked: dict[str, Any], *, shift: float) -> dict[str, Any]:
     if temperature is None:
         return reply
     return {**reply, "sampling_logprobs": [value / temperature for value in logprobs]}
+
+
+def _verified(asked: dict[str, Any], *, missed: int) -> dict[str, Any]:
+    entries = [
+        {
+            "logprob": -0.5,
+            "best": [[number, -0.5], [256, -1.5]],
+            "drawn": 256 if place < missed else number,
+            "uniform": 0.5,
+            "share": [0.6, 0.7] if place < missed else [0.4, 0.6],
+            "drawn_share": [0.4, 0.6],
+        }
+        for place, number in enumerate(asked["tokens"])
+    ]
+    return {"tokens": entries, "timing": {"decode_s": 0.001}}
 
 
 def _ids(sent: str | list[int]) -> list[int]:

@@ -15,6 +15,7 @@ from tests.fakes.reports import render_json, report_of
 _REFERENCES = {
     "matrix-v1": "docs/reference/matrix-file.md",
     "golden-v1": "docs/reference/golden-v1.md",
+    "reference-v1": "docs/reference/reference-v1.md",
     "models-v1": "docs/reference/golden-v1.md",
     "baseline-v1": "docs/reference/baseline-v1.md",
     "draws-v1": "docs/reference/draws-v1.md",
@@ -80,6 +81,7 @@ def test_the_matrix_reference_says_what_is_needed() -> None:
         "`[engines.NAME]`": definitions["$defs"]["engine"],
         "`[models.NAME]`": definitions["$defs"]["model"],
         "`[suites.NAME]`": definitions["$defs"]["suite"],
+        "`[variants.NAME]`": definitions["$defs"]["variant"],
         "`[providers.NAME]`": definitions["$defs"]["provider"],
         "`[policies.NAME]`": definitions["$defs"]["policy"],
         "`[items.NAME]`": definitions["$defs"]["item"],

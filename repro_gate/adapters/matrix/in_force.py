@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from repro_gate.adapters.files.documents import read_toml
-from repro_gate.adapters.matrix.reader import matrix_of, read_engine
+from repro_gate.adapters.matrix.engines import read_engine
+from repro_gate.adapters.matrix.reader import matrix_of
 from repro_gate.adapters.matrix.sampler import beside, read_sampler
 from repro_gate.core.engines import EngineSpec
 from repro_gate.core.origins import EngineSettings, Origin, SettingInForce, SettingsInForce, shared

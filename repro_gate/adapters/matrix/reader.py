@@ -1,9 +1,8 @@
 """Read the matrix file, `repro-gate.toml`."""
 
-import math
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from repro_gate.adapters.files.documents import (
     parse_toml,
@@ -11,23 +10,25 @@ from repro_gate.adapters.files.documents import (
     require_bounded,
     require_known,
 )
+from repro_gate.adapters.matrix.engines import (
+    max_tokens_of,
+    read_engine,
+    read_variants,
+    require_variants,
+)
 from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.matrix.sampler import read_sampler
 from repro_gate.adapters.models.sources import required_form
-from repro_gate.core.engines import EngineKind, EngineSpec, LoraSpec, ModelSpec
+from repro_gate.core.engines import EngineSpec, LoraSpec, ModelSpec
 from repro_gate.core.matrix import Evidence, Matrix, PromptSpec, Suite, build_cells
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import InputInvalid
 from repro_gate.model_files import part_names
-from repro_gate.protocol import CPU
-from repro_gate.settings import Settings, like_server
-from repro_gate.strict_json import InvalidJson, integer
 
 _SNAPSHOTS: Final = "snapshots"
-_CONTEXT_STEP: Final = 256
-"""llama.cpp rounds the context up to a multiple of this."""
 _MIN_SCALE: Final = 0.000001
 
 
@@ -65,14 +66,23 @@ def parse_matrix(data: bytes, file: Path, read: ReadFile) -> Matrix:
 def _matrix_of(document: Mapping[str, Any], file: Path, read: ReadFile) -> Matrix:
     for name in document["default_suites"]:
         require_known(file, "default_suites", name, document["suites"])
-    models = _models(file, document)
-    return Matrix(
+    engines = {
+        name: read_engine(file, name, table) for name, table in document.get("engines", {}).items()
+    }
+    models = {
+        name: _model(file, name, table, engines=engines)
+        for name, table in document.get("models", {}).items()
+    }
+    matrix = Matrix(
         models=models,
         suites=_suites(file, document, models, read),
         default_suites=tuple(document["default_suites"]),
         snapshots=document.get("snapshots", _SNAPSHOTS),
         logprob_suites=read_logprob_suites(file, document, models),
+        variants=read_variants(file, document, engines),
     )
+    require_variants(file, matrix)
+    return matrix
 
 
 def _is_inside(folder: Path, name: str) -> bool:
@@ -88,16 +98,6 @@ def _is_inside(folder: Path, name: str) -> bool:
 def _outside(file: Path, name: str) -> InputInvalid:
     expected = "a relative path inside the folder of this file, symbolic links resolved"
     return InputInvalid.at(file, "snapshots", expected=expected, found=escape_text(repr(name)))
-
-
-def _models(file: Path, document: Mapping[str, Any]) -> Mapping[str, ModelSpec]:
-    engines = {
-        name: read_engine(file, name, table) for name, table in document.get("engines", {}).items()
-    }
-    return {
-        name: _model(file, name, table, engines=engines)
-        for name, table in document.get("models", {}).items()
-    }
 
 
 def _model(
@@ -162,35 +162,6 @@ def _suites(
     }
 
 
-def read_engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
-    """Return an engine of the file; raises `InputInvalid`."""
-    kind, settings = EngineKind(table["kind"]), dict(table["settings"])
-    if kind.is_built_in and settings.pop("like", None):
-        settings = like_server(settings)
-    spec = EngineSpec(
-        name=name,
-        kind=kind,
-        command=tuple(table.get("command", ())),
-        device=table.get("device", CPU),
-        settings=settings,
-        timeout_s=float(table.get("timeout_s", 120)),
-        pass_env=tuple(table.get("pass_env", ())),
-    )
-    require_settings(file, spec)
-    return spec
-
-
-def require_settings(file: Path, spec: EngineSpec) -> None:
-    """Raise `InputInvalid` if the built-in engine would refuse settings on their device."""
-    if not spec.kind.is_built_in:
-        return
-    try:
-        Settings.parse(spec.settings, is_cpu=spec.device == CPU)
-    except InvalidJson as error:
-        place = f"engines.{spec.name}.{error.place}"
-        raise InputInvalid.at(file, place, expected=error.expected, found=error.found) from error
-
-
 def _prompt(
     name: str,
     table: Mapping[str, Any],
@@ -230,10 +201,14 @@ def _suite(
     if fresh_runs >= table["runs"]:
         expected = f"fewer than the {table['runs']} runs"
         raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found=str(fresh_runs))
+    against = table.get("against")
+    usual = FailingDrift.ANY if against is None else FailingDrift.BEYOND_ROUNDING
     return Suite(
         name=name,
         runs=table["runs"],
         fresh_runs=fresh_runs,
+        fail_on=FailingDrift(table.get("fail_on", usual)),
+        against=against,
         cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
         evidence=Evidence(table.get("evidence", Evidence.TOKENS)),
     )
@@ -242,20 +217,13 @@ def _suite(
 def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
     """Raise `InputInvalid` if max_tokens do not fit in n_ctx, even after a prompt of one token."""
     engine = model.engine
-    match engine.kind:
-        case EngineKind.LLAMA_CPP:
-            n_ctx = integer(engine.settings["n_ctx"])
-            limit = math.ceil(n_ctx / _CONTEXT_STEP) * _CONTEXT_STEP - 1
-        case EngineKind.COMMAND:
-            return
-        case _:
-            assert_never(engine.kind)
-    if prompt.max_tokens > limit:
+    limit = max_tokens_of(engine)
+    if limit is not None and prompt.max_tokens > limit:
         raise InputInvalid.at(
             file,
             f"prompts.{name}.max_tokens",
             expected=f"at most {limit}, because prompt and output of {model.name} share "
-            f"n_ctx = {n_ctx} of the engine {engine.name}",
+            f"n_ctx = {engine.settings['n_ctx']} of the engine {engine.name}",
             found=str(prompt.max_tokens),
         )
 

@@ -21,6 +21,7 @@ from repro_gate.core.tokens.verdicts import (
     Inconclusive,
     Nondeterministic,
     Orphan,
+    Unrecorded,
     Vacuous,
     Verdict,
 )
@@ -158,24 +159,38 @@ def _certain_prompts(
 def _read_goldens(plan: Plan, measured: Measurement, goldens: GoldenReader) -> dict[Cell, Golden]:
     found: dict[Cell, Golden] = {}
     errors: list[InputInvalid] = []
-    for name, profile in measured.profiles.items():
-        recorded = goldens.recorded(profile)
-        for cell in plan.cells:
-            if plan.model_of(cell).engine.name == name and cell.id in recorded:
-                try:
-                    found[cell] = goldens.read(profile, cell.id)
-                except InputInvalid as error:
-                    errors.append(error)
+    recorded = {profile: goldens.recorded(profile) for profile in _golden_profiles(plan, measured)}
+    for cell in plan.cells:
+        profile = _golden_profile(cell, plan, measured)
+        if profile is not None and cell.id in recorded[profile]:
+            try:
+                found[cell] = goldens.read(profile, cell.id)
+            except InputInvalid as error:
+                errors.append(error)
     if errors:
         raise InputInvalid("\n".join(map(str, errors)))
     return found
 
 
+def _golden_profile(cell: Cell, plan: Plan, measured: Measurement) -> str | None:
+    """Return the profile whose golden a cell is compared with; None if its engine has none."""
+    own = measured.profiles.get(plan.model_of(cell).engine.name)
+    return None if own is None else plan.suites[cell].against or own
+
+
+def _golden_profiles(plan: Plan, measured: Measurement) -> set[str]:
+    profiles = {_golden_profile(cell, plan, measured) for cell in plan.cells}
+    return {profile for profile in profiles if profile is not None}
+
+
 def _orphans(plan: Plan, measured: Measurement, goldens: GoldenReader) -> list[Orphan]:
+    # Goldens of another profile are checked there.
+    own = {plan.model_of(cell).engine.name for cell in plan.cells if not plan.suites[cell].against}
+    profiles = {profile for engine, profile in measured.profiles.items() if engine in own}
     # Syrupy can miss an unused golden, depending on how pytest was called.
     return [
         Orphan(id=cell_id, origin=profile)
-        for profile in sorted(set(measured.profiles.values()))
+        for profile in sorted(profiles)
         for cell_id in sorted(goldens.recorded(profile) - plan.claimed)
     ]
 
@@ -227,7 +242,19 @@ def _verdict(
     # With --fail-fast this finding ended the check; a failed control does not hide it.
     doubts = () if has_stopped else controls
     verdict = judge(done, cell=cell, golden=golden, facts=measured.facts[cell], controls=doubts)
+    against = plan.suites[cell].against
+    if against is not None and isinstance(verdict, Unrecorded):
+        verdict = _without_golden(verdict, golden, against=against)
     # An observed difference is a finding, whether or not the other runs were made.
     if problem is None or has_stopped or isinstance(verdict, Nondeterministic | Drift | Vacuous):
         return verdict, problem
     return problem, None
+
+
+def _without_golden(verdict: Unrecorded, golden: Golden | None, *, against: str) -> Inconclusive:
+    """Return the verdict on a cell without a golden of the profile that its suite is against."""
+    reason = f"there is no golden for {against}" if golden is None else verdict.reason
+    return Inconclusive(
+        reason=f"{reason}, which its suite is against" if golden is None else reason,
+        remedy=f"repro-gate update-snapshots on {against}, with a suite of tokens",
+    )

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from typing import assert_never
 
 import repro_gate
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
@@ -24,9 +25,10 @@ from repro_gate.core.tokens.controls import (
 )
 from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden, facts_of_texts
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
-from repro_gate.core.tokens.verdicts import Inconclusive
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Nondeterministic, Unrecorded
 from repro_gate.core.tokens.verification import claim_of
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
@@ -276,9 +278,26 @@ class MatrixRunner:
         golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
         finding = new_finding(before, now, cell=cell, golden=golden, facts=facts)
         if finding is not None:
-            if self._watch.fail_fast and self._watch.stopped_at is None:
+            if (
+                self._watch.fail_fast
+                and self._watch.stopped_at is None
+                and self._fails(cell, finding)
+            ):
                 self._watch.stopped_at = cell
             self._ports.progress.found(cell, finding)
+
+    def _fails(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> bool:
+        """Return whether a finding is one whatever the other cells show."""
+        suite = self._plan.suites[cell]
+        match finding:
+            case Nondeterministic():
+                return True
+            case Drift():
+                return suite.fail_on is FailingDrift.ANY
+            case Unrecorded():
+                return suite.against is None
+            case _:
+                assert_never(finding)
 
     def _verify(self, worker: EngineWorker, model: ModelSpec) -> None:
         """Ask how nearly the model generates the tokens that differ from its own."""

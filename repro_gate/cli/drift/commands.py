@@ -98,3 +98,55 @@ def axes(  # noqa: PLR0913 -- one parameter for each option
         return run_axes(session, options)
 
     exit_with(command)
+
+
+def record_reference(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = None,
+    suite: Suites = None,
+    only: Only = None,
+    device: Device = None,
+    variant: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--variant",
+            metavar="NAME",
+            help="A harmless change of the matrix; repeatable; default: all of them.",
+        ),
+    ] = None,
+    machine: Annotated[
+        str | None,
+        typer.Option(
+            "--as",
+            metavar="NAME",
+            help="Record this machine, with the settings of the matrix, as a change by this name.",
+        ),
+    ] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(
+            "--profile",
+            metavar="NAME",
+            help="With --as: take the goldens of this machine profile.",
+        ),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")] = False,
+) -> None:
+    """Record how far harmless changes move the tokens of the goldens.
+
+    Forces the committed tokens through an engine with each change, shows the distances and asks
+    before writing. A check grades its drift by them. Refuses to run in CI.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.drift.references import ReferenceOptions, run_record_reference
+        from repro_gate.cli.session import Selection, open_session
+
+        suites = tuple(suite or ())
+        session = open_session(Selection(config=config, suites=suites, only=only, device=device))
+        options = ReferenceOptions(
+            variants=tuple(variant or ()), machine=machine, profile=profile, yes=yes
+        )
+        return run_record_reference(session, options)
+
+    exit_with(command)

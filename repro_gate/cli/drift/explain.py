@@ -18,6 +18,7 @@ from repro_gate.core.cause import diagnose
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import CellReport, FinishedCheck, GateReport, excerpt_of
 from repro_gate.core.tokens.golden import Facts, Golden
+from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import UsageInvalid
 from repro_gate.reports.explain import render_explanation
 from repro_gate.reports.json import summary_data
@@ -95,6 +96,7 @@ def _cell(report: GateReport, pattern: str) -> CellReport:
 
 def _committed(cell: CellReport, config: Path | None) -> Golden | None:
     goldens = wiring.workspace_for(open_session(Selection(config=config))).goldens
-    if cell.profile is None or cell.id not in goldens.recorded(cell.profile):
+    compared = cell.verdict.golden.profile if isinstance(cell.verdict, Drift) else cell.profile
+    if compared is None or cell.id not in goldens.recorded(compared):
         return None
-    return goldens.read(cell.profile, cell.id)
+    return goldens.read(compared, cell.id)

@@ -86,6 +86,7 @@ class _Clone:
 def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -> ExitCode:
     """Check a release, or take its reports; sign it if nothing is missing."""
     keys = _keys(options.keys)
+    _require_own_goldens(session)
     _remove_earlier(session, options.output)
     clone = _clone_of(session.file)
     waivers = _waivers(options.waivers)
@@ -113,6 +114,16 @@ def run_sign_off(session: Session, options: SignOffOptions, *, started: float) -
     for line in _signed_lines(page, options):
         print_line(line)
     return ExitCode.PASSED
+
+
+def _require_own_goldens(session: Session) -> None:
+    """Raise `UsageInvalid` for a suite whose verdicts follow from no golden of its machine."""
+    for suite in {suite.name: suite for suite in session.plan().tokens.suites.values()}.values():
+        if suite.against is not None:
+            raise UsageInvalid(
+                f"the suite {suite.name} is against {suite.against}: only a suite with goldens of "
+                "its own machine can be signed off"
+            )
 
 
 def run_countersign(evidence: Path, key_file: Path, *, yes: bool) -> ExitCode:

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from repro_gate.core.guards import require_at_least, require_name, require_sha256, require_text
 from repro_gate.core.text import digest_of
@@ -54,6 +54,8 @@ class Reference:
     """What is not as in the goldens."""
     cells: Mapping[str, CellReference]
     """By cell id."""
+    change: Facts = field(default_factory=dict[str, str])
+    """As the matrix had it; empty for another machine with the settings of the matrix."""
 
     def __post_init__(self) -> None:
         require_name(self.variant)

@@ -214,6 +214,9 @@ def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
     """Tell whether an update would record the cell: not if its model fails its controls."""
     if not isinstance(cell.verdict, Drift | Unrecorded):
         return False
+    if isinstance(cell.verdict, Drift) and cell.verdict.golden.profile != cell.profile:
+        # It is recorded on that profile.
+        return False
     controls = (control for control in report.controls if control.model == cell.cell.model)
     return not isinstance(doubt(cell.cell, controls), Vacuous)
 

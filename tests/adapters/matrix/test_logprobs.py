@@ -347,7 +347,7 @@ def test_a_logprob_suite_needs_its_keys(tmp_path: Path, part: str) -> None:
         ),
         (
             ('kind = "logprobs"', 'kind = "logprob"'),
-            "suites.hosted.kind: expected one of tokens, logprobs, found 'logprob'",
+            "suites.hosted.kind: expected one of tokens, reference, logprobs, found 'logprob'",
         ),
         (
             ("floor_nats = 1", "floor = 1"),
