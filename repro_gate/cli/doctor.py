@@ -14,6 +14,7 @@ from repro_gate.adapters.hosted.client import read_key
 from repro_gate.adapters.models.files import absence_remedy, sha256_of
 from repro_gate.adapters.models.hub import is_hub_installed
 from repro_gate.cli import wiring
+from repro_gate.cli.drift.stale import reference_lines
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.core.engines import EngineSpec, FileSpec, ModelSpec, another_file
 from repro_gate.core.logprobs.policy import LogprobCell, ProviderSpec
@@ -217,6 +218,7 @@ def _engine(
         f"  profile {described.profile}: {len(recorded & ours)} goldens of {len(ours)} cells, "
         f"{len(recorded - claimed)} orphaned"
     )
+    yield from (f"    {line}" for line in reference_lines(workspace, described.profile))
     models = ((cell.id, cell.policy.local_model) for cell in _logprob_cells(workspace))
     scored = {cell_id for cell_id, model in models if model and model.engine.name == spec.name}
     if scored:

@@ -29,6 +29,7 @@ from repro_gate.checks.tokens.record import (
     unpinned,
 )
 from repro_gate.cli import wiring
+from repro_gate.cli.drift.stale import stale_lines
 from repro_gate.cli.paths import make_report_folder
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
@@ -281,6 +282,9 @@ def _accept(
         goldens = SyrupyGoldens(workspace.snapshots / GOLDENS)
         apply(proposal, store=goldens, pins=workspace.pins)
         print_line(written_line(workspace.snapshots, refused=len(refusals)))
+        written = [change.after for change in proposal.changes if change.after is not None]
+        for line in stale_lines(workspace, written):
+            print_line(line)
         # Those of adapters begin with the name of their model.
         if {key.partition("/")[0] for key in proposal.pins} - _generating(workspace):
             print_line(

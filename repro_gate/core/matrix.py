@@ -15,6 +15,7 @@ from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.reference import Reference
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
@@ -131,6 +132,11 @@ class Matrix:
         for cell in self.cells():
             if by_id.setdefault(cell.id, cell) != cell:
                 raise ValueError(f"two different cells share the id {cell.id}")
+
+    def names(self, reference: Reference) -> bool:
+        """Return whether a reference is of a variant as it is here, or of another machine."""
+        variant = self.variants.get(reference.variant)
+        return not reference.change if variant is None else variant.change == reference.change
 
     def cells(self) -> Iterable[Cell]:
         """Yield the cells of every suite; a shared cell is repeated."""

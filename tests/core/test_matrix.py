@@ -5,12 +5,22 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.matrix import Evidence, Plan, PromptSpec, build_cells, plan
+from repro_gate.core.engines import EngineKind
+from repro_gate.core.matrix import Evidence, Plan, PromptSpec, Variant, build_cells, plan
 from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
 from tests.fakes.scoring import suite_of_logprobs
-from tests.fakes.values import CHAT, GREEDY, SAMPLED, cell_of, matrix_of, suite_of
+from tests.fakes.values import (
+    CHAT,
+    GREEDY,
+    SAMPLED,
+    cell_of,
+    engine_spec_of,
+    matrix_of,
+    reference_of,
+    suite_of,
+)
 
 HAIKU, FOX = cell_of("haiku"), cell_of("fox")
 OTHER = cell_of("haiku", model="other")
@@ -218,3 +228,54 @@ def test_a_prompt_is_a_text_or_a_chat() -> None:
     assert PromptSpec(text="", chat=CHAT, max_tokens=1, sampler=GREEDY).chat == CHAT
     with pytest.raises(ValueError, match="text"):
         PromptSpec(text="", max_tokens=1, sampler=GREEDY)
+
+
+def test_a_variant_changes_settings_or_the_engine() -> None:
+    """Of each model; it may have all of it already."""
+    model = matrix_of(suite_of(HAIKU)).models["tiny"]
+    other = replace(engine_spec_of("other"), settings={"threads": 2})
+    two, swap = (
+        Variant(name="two", settings={"threads": 2}),
+        Variant(name="swap", engine=other),
+    )
+
+    assert two.of(model).engine == replace(model.engine, settings={"threads": 2})
+    assert swap.of(model).engine == other
+    assert [each.changes(model) for each in (two, swap)] == [True, True]
+    same = Variant(name="same", settings={"threads": 1, "threads_batch": 1})
+    assert not same.changes(model)
+    assert not Variant(name="twin", engine=engine_spec_of("twin")).changes(model)
+
+
+def test_a_variant_of_a_program_has_its_own_settings() -> None:
+    """And its command."""
+    program = replace(
+        engine_spec_of(), kind=EngineKind.COMMAND, command=("./e", "-x"), settings={"depth": 1}
+    )
+    model = replace(matrix_of(suite_of(HAIKU)).models["tiny"], engine=program)
+    deep = Variant(name="deep", settings={"depth": 2, "mode": "a", "shares": [1, 2]})
+
+    assert deep.of(model).engine.settings == {"depth": 2, "mode": "a", "shares": [1, 2]}
+    assert deep.change == {
+        "setting.depth": "2",
+        "setting.mode": "a",
+        "setting.shares": "[1, 2]",
+    }
+    assert Variant(name="e", engine=program).change == {
+        "engine": "scripted",
+        "command": "./e -x",
+        "setting.depth": "1",
+    }
+
+
+def test_a_matrix_names_the_references_that_count() -> None:
+    """Those of its variants as they are, and those of machines."""
+    two = Variant(name="two", settings={"threads": 2})
+    matrix = replace(matrix_of(suite_of(HAIKU)), variants={"two": two})
+    recorded = replace(reference_of(variant="two"), change=two.change)
+
+    assert matrix.names(recorded)
+    assert matrix.names(reference_of(variant="h200"))
+    assert not matrix.names(replace(recorded, change={"setting.threads": "4"}))
+    assert not matrix.names(replace(recorded, variant="three"))
+    assert not matrix.names(reference_of(variant="two"))

@@ -21,6 +21,7 @@ from typing import Any
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.adapters.files.observed import read_observed
+from repro_gate.adapters.files.references import ReferenceFiles
 from repro_gate.adapters.files.results import read_report, read_shards
 from repro_gate.adapters.files.snapshots import GoldenFiles, ModelPinsFile, read_baseline
 from repro_gate.adapters.github.failures import document_of
@@ -52,6 +53,10 @@ _NO_MATRIX = Matrix(models={}, suites={}, default_suites=(), snapshots="snapshot
 
 def _golden(path: Path) -> object:
     return GoldenFiles(path.parent.parent).read(path.parent.name, path.stem)
+
+
+def _reference(path: Path) -> object:
+    return ReferenceFiles(path.parent.parent).of(path.parent.name, path.stem)
 
 
 def _log(path: Path) -> object:
@@ -95,6 +100,7 @@ def _github(path: Path) -> object:
 READERS: Mapping[str, Callable[[Path], object]] = {
     "matrix": read_matrix,
     "golden": _golden,
+    "reference": _reference,
     "baseline": lambda path: read_baseline(path, source="source", cell_id="policy--item"),
     "pins": lambda path: ModelPinsFile(path).pinned(),
     "log": _log,

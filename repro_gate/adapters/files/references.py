@@ -9,6 +9,7 @@ from repro_gate.adapters.files.atomic import make_folder, require_no_links, writ
 from repro_gate.adapters.files.documents import max_bytes_of, parse_json, require_readable
 from repro_gate.adapters.files.untrusted_files import read_regular_file
 from repro_gate.core.guards import is_name
+from repro_gate.core.matrix import Matrix
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.reference import CellReference, Reference
@@ -61,6 +62,23 @@ class ReferenceFiles:
                 self._folder, "profile", expected="a name", found=escape_text(profile)
             )
         return self._folder / profile
+
+
+class CurrentReferences:
+    """The references that count: those of a variant as the matrix has it, and of machines."""
+
+    def __init__(self, files: ReferenceFiles, matrix: Matrix) -> None:
+        self._files = files
+        self._matrix = matrix
+
+    def read(self, profile: str) -> tuple[Reference, ...]:
+        """Return those for the goldens of a profile, or raise `InputInvalid`."""
+        return tuple(filter(self._matrix.names, self._files.read(profile)))
+
+    def unused(self, profile: str) -> tuple[str, ...]:
+        """Return the names of the others, or raise `InputInvalid`."""
+        found = self._files.read(profile)
+        return tuple(each.variant for each in found if not self._matrix.names(each))
 
 
 def reference_text(reference: Reference) -> str:

@@ -1,7 +1,7 @@
 """References: how far harmless changes move the tokens of goldens."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from repro_gate.core.guards import require_at_least, require_name, require_sha256, require_text
@@ -62,6 +62,27 @@ class Reference:
         require_name(self.profile)
         require_name(self.measured_on)
         require_text(tool_version=self.tool_version)
+
+    @property
+    def remedy(self) -> str:
+        """The command that records it again."""
+        if self.change:
+            return f"repro-gate record-reference --variant {self.variant}"
+        goldens = "" if self.measured_on == self.profile else f" --profile {self.profile}"
+        return f"repro-gate record-reference --as {self.variant}{goldens}, on {self.measured_on}"
+
+    def stale(self, goldens: Iterable[Golden]) -> tuple[str, ...]:
+        """Return the ids of cells whose golden was recorded since; `goldens` are of its profile.
+
+        A model of which it has no cell at all is not meant.
+        """
+        models = {cell_id.partition("--")[0] for cell_id in self.cells}
+        known = ((golden, self.cells.get(golden.cell.id)) for golden in goldens)
+        return tuple(
+            golden.cell.id
+            for golden, entry in known
+            if golden.cell.model in models and (entry is None or not entry.is_of(golden))
+        )
 
 
 def claim_digest(golden: Golden) -> str:

@@ -19,6 +19,7 @@ from tests.fakes.bounded_reading import ANSWERS, READERS
 _NAMES = {
     "matrix": "repro-gate.toml",
     "golden": "cpu-test/tiny--fox--seed1.json",
+    "reference": "cpu-test/two-threads.json",
     "baseline": "policy--item.json",
     "pins": "models.json",
     "log": "draws.jsonl",
@@ -134,7 +135,7 @@ def test_a_socket_is_reported_as_one(
     assert bounded.refusal(reader) == "expected a regular file, found a socket"
 
 
-@pytest.mark.parametrize("reader", ["matrix", "golden", "baseline", "pins", "model"])
+@pytest.mark.parametrize("reader", ["matrix", "golden", "reference", "baseline", "pins", "model"])
 def test_a_link_to_a_file_is_followed(bounded: Bounded, reader: str) -> None:
     """The user's own files may be links, as models often are."""
     place = bounded.place(reader)
@@ -254,7 +255,7 @@ _JSON: Mapping[str, tuple[str, str]] = {
 }
 
 
-@pytest.mark.parametrize("reader", ["golden", "baseline", "pins"])
+@pytest.mark.parametrize("reader", ["golden", "reference", "baseline", "pins"])
 @pytest.mark.parametrize("name", _JSON)
 def test_an_expensive_document_is_refused(bounded: Bounded, reader: str, name: str) -> None:
     """Each cost minutes or gigabytes, or gave a message as long as the file."""
@@ -288,6 +289,18 @@ def test_a_long_golden_with_an_invalid_token_is_refused(bounded: Bounded) -> Non
     assert (
         message == "tokens[200000]: expected a token id, a space and the text of the token, found 1"
     )
+
+
+def test_a_long_reference_with_an_invalid_distance_is_refused(bounded: Bounded) -> None:
+    """The first one is named."""
+    cell = {"golden": "0" * 64, "distances": [0.25] * 200_000 + [1, 2], "kl_divergence": None}
+    names = {"profile": "cpu-test", "variant": "two-threads", "measured_on": "cpu-test"}
+    facts: dict[str, object] = {"repro_gate": "0", "change": {}, "provenance": {}}
+    head = {"schema": "repro-gate/reference/v1", **names, **facts}
+
+    message = bounded.refusal("reference", json.dumps({**head, "cells": {"a--b--seed1": cell}}))
+
+    assert message.startswith("cells.a--b--seed1.distances[200000]: expected at most 0.5")
 
 
 @pytest.mark.parametrize("line", ["[" * 9_000, "9" * 9_000, '{"a":' * 9_000, "x" * 40_000_000])

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from repro_gate.adapters.files.references import ReferenceFiles, reference_text
+from repro_gate.adapters.files.references import CurrentReferences, ReferenceFiles, reference_text
 from repro_gate.core.tokens.reference import CellReference, Reference
 from repro_gate.errors import InputInvalid
-from tests.fakes.values import PROFILE
+from tests.fakes.values import PROFILE, cell_of, matrix_of, suite_of
 
 A, B = "tiny--fox--seed1", "tiny--fox--seed2"
 REFERENCE = Reference(
@@ -120,3 +120,16 @@ def test_a_profile_reaches_no_other_folder(tmp_path: Path) -> None:
     """It comes from an engine."""
     with pytest.raises(InputInvalid, match="profile: expected a name, found"):
         ReferenceFiles(tmp_path).read("../goldens")
+
+
+def test_only_references_that_the_matrix_names_count(tmp_path: Path) -> None:
+    """The others are known by their names."""
+    files = ReferenceFiles(tmp_path)
+    machine = replace(REFERENCE, variant="h200", change={})
+    files.write(REFERENCE)
+    files.write(machine)
+
+    current = CurrentReferences(files, matrix_of(suite_of(cell_of())))
+
+    assert current.read(PROFILE) == (machine,)
+    assert current.unused(PROFILE) == ("two-threads",)

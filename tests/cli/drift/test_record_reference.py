@@ -1,12 +1,14 @@
 """`repro-gate record-reference`."""
 
 import json
+import signal
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.cli.workspaces import PROFILE, Workspace, contents_of, matrix_of
+from tests.cli.workspaces import PROFILE, Workspace, contents_of, ended, matrix_of
 
 FOX = "tiny--fox--seed1"
 _VARIANTS = {"two": {"settings": {"missed": 2}}, "still": {"settings": {"depth": 1}}}
@@ -226,3 +228,78 @@ def test_a_folder_that_is_a_link_is_not_written_into(varied: Workspace, tmp_path
     assert ran.code == 3
     assert "expected a folder to write into, found a symbolic link" in ran.err
     assert list(elsewhere.iterdir()) == []
+
+
+def _with_another_fox(workspace: Workspace) -> None:
+    """Have the engine generate other tokens for one cell."""
+    changed = {"tokens": [[7, b" 7".hex()], [8, b" 8".hex()]]}
+    fox = {"method": "generate", "prompt": "Say fox", "seed": 1, "result": changed}
+    workspace.write_script(fox, verifies=True)
+
+
+def test_new_goldens_make_references_stale(varied: Workspace) -> None:
+    """The update and the doctor name them, with the command that records them again."""
+    assert varied.run("record-reference", "--yes", "--variant", "two").code == 0
+    assert "    reference two: 4 cells\n" in varied.run("doctor").out
+    _with_another_fox(varied)
+
+    ran = varied.record()
+
+    again = "repro-gate record-reference --variant two"
+    assert f"reference  {PROFILE}/two is stale for 1 cell: {again}\n" in ran.out
+    assert f"    reference two: stale for 1 cell: {again}\n" in varied.run("doctor").out
+    assert varied.run(*again.split()[1:], "--yes").code == 0
+    assert "    reference two: 4 cells\n" in varied.run("doctor").out
+
+
+def test_a_stale_reference_of_a_machine_names_the_machine(varied: Workspace) -> None:
+    """It cannot be recorded here."""
+    varied.write_script(verifies=True, profile="gpu-other")
+    assert varied.run("record-reference", "--yes", "--as", "h", "--profile", PROFILE).code == 0
+    _with_another_fox(varied)
+
+    ran = varied.record()
+
+    again = f"repro-gate record-reference --as h --profile {PROFILE}, on gpu-other"
+    assert f"reference  {PROFILE}/h is stale for 1 cell: {again}\n" in ran.out
+
+
+def test_the_doctor_names_references_without_a_variant(varied: Workspace) -> None:
+    """They no longer count, as the matrix no longer calls the change harmless."""
+    assert varied.run("record-reference", "--yes").code == 0
+    varied.write_matrix(variants={"two": {"settings": {"missed": 1}}})
+
+    ran = varied.run("doctor")
+
+    for name in ("still", "two"):
+        assert f"    reference {name}: of no variant as the matrix has it, so unused\n" in ran.out
+
+
+def test_a_broken_reference_stops_neither_doctor_nor_update(varied: Workspace) -> None:
+    """Both name the file."""
+    file = varied.snapshots / "references" / PROFILE / "two.json"
+    file.parent.mkdir(parents=True)
+    file.write_text("{", "utf-8")
+    _with_another_fox(varied)
+
+    doctor, update = varied.run("doctor"), varied.record()
+
+    assert (doctor.code, update.code) == (0, 0)
+    assert f"references: {file.relative_to(varied.folder)}" in doctor.out
+    assert f"references {file.relative_to(varied.folder)}" in update.out
+
+
+def test_an_interruption_writes_nothing(varied: Workspace) -> None:
+    """And leaves no engine behind."""
+    varied.write_script({"method": "verify", "sleep": 600}, verifies=True)
+    gate = varied.start("record-reference", "--yes")
+    while not varied.asked("verify"):
+        time.sleep(0.01)
+    gate.send_signal(signal.SIGINT)
+
+    ran = ended(gate)
+
+    assert ran.code == 130
+    assert "repro-gate: interrupted\n" in ran.err
+    assert not (varied.snapshots / "references").exists()
+    assert varied.engines_alive_after(5) == []

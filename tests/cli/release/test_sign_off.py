@@ -17,7 +17,7 @@ from repro_gate.core.outcome import ExitCode
 from tests.cli.hosted.workspaces import HostedWorkspace
 from tests.cli.release.releases import commit_all, git
 from tests.cli.release.signers import LATER, Signer, signer_of, without_times
-from tests.cli.workspaces import PROFILE, Ran, contents_of, ended
+from tests.cli.workspaces import PROFILE, Ran, contents_of, ended, matrix_of
 from tests.fakes.fireworks.conduct import KEY
 from tests.fakes.signing import key_of
 
@@ -910,3 +910,16 @@ def test_the_work_tree_is_no_folder_of_a_report(signer: Signer) -> None:
 
     assert ran.code == 4
     assert "report.json" in ran.out
+
+
+def test_a_suite_against_another_profile_is_not_signed_off(signer: Signer) -> None:
+    """Its verdicts follow from no golden of its machine."""
+    suite = matrix_of(signer.clone.engine())["suites"]["quick"]
+    against = {**suite, "kind": "reference", "against": PROFILE}
+    signer.clone.write_matrix(suites={"quick": against})
+    commit_all(signer.clone.folder)
+
+    ran = signer.sign_off()
+
+    message = f"the suite quick is against {PROFILE}: only a suite with goldens of its own machine"
+    assert_not_signed(signer, ran, message, code=2)
