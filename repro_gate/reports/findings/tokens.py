@@ -186,7 +186,7 @@ def config_option(options: Sequence[str]) -> Sequence[str]:
 
 def accept_all_command(report: GateReport) -> str:
     """Return the command that accepts every cell that can be accepted."""
-    cells = [cell for cell in report.cells if _is_acceptable(cell, report)]
+    cells = [cell for cell in report.cells if is_acceptable(cell, report)]
     return " ".join([_update(report), *_suites(cells)])
 
 
@@ -194,7 +194,7 @@ def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[Cell
     """Yield cells of one model with several findings, and the command that accepts them all."""
     of_model: dict[str, list[Finding]] = defaultdict(list)
     for finding in token_findings(report):
-        if finding.cells and _is_acceptable(finding.cells[0], report):
+        if finding.cells and is_acceptable(finding.cells[0], report):
             for model in dict.fromkeys(cell.cell.model for cell in finding.cells):
                 of_model[model].append(finding)
     others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
@@ -203,14 +203,14 @@ def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[Cell
             cell
             for finding in found
             for cell in finding.cells
-            if cell.cell.model == model and _is_acceptable(cell, report)
+            if cell.cell.model == model and is_acceptable(cell, report)
         ]
         if len(found) > 1 and shell.pattern_of([cell.id for cell in cells], others) is not None:
             selected = shell.only([cell.id for cell in cells], others)
             yield cells, " ".join([_update(report), *_suites(cells), selected])
 
 
-def _is_acceptable(cell: CellReport, report: GateReport) -> bool:
+def is_acceptable(cell: CellReport, report: GateReport) -> bool:
     """Tell whether an update would record the cell: not if its model fails its controls."""
     if not isinstance(cell.verdict, Drift | Unrecorded):
         return False
@@ -274,7 +274,7 @@ def _control_findings(report: GateReport) -> Iterator[Finding]:
 def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[str]) -> str | None:
     match cells[0].verdict:
         case Drift() | Unrecorded():
-            accepted = [cell for cell in cells if _is_acceptable(cell, report)]
+            accepted = [cell for cell in cells if is_acceptable(cell, report)]
             selected = shell.only([cell.id for cell in accepted], others)
             return " ".join([_update(report), *_suites(accepted), selected]) if accepted else None
         case Match() | Nondeterministic() | Vacuous() | Inconclusive():

@@ -17,6 +17,7 @@ from repro_gate.reports.findings.tokens import (
     accept_commands_by_model,
     config_option,
     explain_command,
+    is_acceptable,
 )
 from repro_gate.reports.github.fit import Section, utf16_units
 from repro_gate.reports.github.links import commit_link, download_command, run_link
@@ -150,7 +151,7 @@ def _list(sections: Sequence[FindingSection], noun: str) -> Block:
 
 
 def _new(report: GateReport) -> Sequence[CellReport]:
-    return [cell for cell in report.cells if isinstance(cell.verdict, Drift | Unrecorded)]
+    return [cell for cell in report.cells if is_acceptable(cell, report)]
 
 
 def _explaining(report: GateReport, run: CiRun) -> Iterator[Section]:
@@ -162,7 +163,8 @@ def _explaining(report: GateReport, run: CiRun) -> Iterator[Section]:
 
 
 def _acceptable(tokens: Sequence[FindingSection]) -> int:
-    return sum(section.finding.word in {Drift.word, Unrecorded.word} for section in tokens)
+    found = (section.finding for section in tokens if section.finding.command is not None)
+    return sum(each.word in {Drift.word, Unrecorded.word} for each in found)
 
 
 def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Section]:

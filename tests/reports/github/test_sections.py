@@ -35,7 +35,7 @@ from tests.reports.conftest import (
     orphan_of,
     rich_report_of,
 )
-from tests.reports.github.samples import MARKER, RUN
+from tests.reports.github.samples import MARKER, RUN, measured_on
 
 DRIVER = FactChange(name="device.driver", before="550.54", after="560.10")
 
@@ -168,7 +168,7 @@ def test_other_machines_accept_the_observed_goldens() -> None:
 def test_many_profiles_are_cut() -> None:
     """The first few are named."""
     report = drifts_of(*[()] * 6)
-    cells = [replace(cell, profile=f"p{place}") for place, cell in enumerate(report.cells)]
+    cells = [measured_on(f"p{place}", cell) for place, cell in enumerate(report.cells)]
 
     assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in text_of(
         replace(report, cells=tuple(cells))
@@ -410,3 +410,12 @@ def test_the_tally_of_one_policy_is_singular() -> None:
     part = logprob_report_of(controls=())
 
     assert tally(gate_report_of(logprobs=(part,))) == "**1 policy without a control**"
+
+
+def test_a_golden_of_another_profile_is_not_accepted_here() -> None:
+    """A suite against another profile has no goldens of this one."""
+    cells = [replace(cell, profile="gpu") for cell in drifts_of(()).cells]
+    text = text_of(gate_report_of(*cells))
+
+    assert "#### ❌ drift: " in text
+    assert "update-snapshots" not in text
