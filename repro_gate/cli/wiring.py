@@ -95,6 +95,7 @@ def ports_for_check(
         progress=progress,
         clock=time.monotonic,
         run_log=run_log,
+        references=workspace.references,
     )
 
 

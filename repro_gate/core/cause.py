@@ -3,11 +3,18 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from repro_gate.core.engines import LORA_FACTS
 from repro_gate.core.report import CellReport
-from repro_gate.core.tokens.comparison import Position, positions_of, shifts_of
+from repro_gate.core.tokens.comparison import (
+    ForcedTokens,
+    Position,
+    clipped_distance,
+    forced_tokens,
+    positions_of,
+    shifts_of,
+)
 from repro_gate.core.tokens.generation import Divergence, Generation, Place
 from repro_gate.core.tokens.golden import (
     MODEL_SHA256,
@@ -17,6 +24,7 @@ from repro_gate.core.tokens.golden import (
     definition_changes,
     provenance_changes,
 )
+from repro_gate.core.tokens.grade import Grade, GradeReason, GradeWord
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -25,6 +33,9 @@ from repro_gate.core.tokens.verdicts import (
     Unrecorded,
     Vacuous,
 )
+
+_NEAR_TIE: Final = 0.001
+"""A smaller distance may be due to digits of log-probabilities that a golden does not have."""
 
 
 class Cause(StrEnum):
@@ -41,7 +52,11 @@ class Cause(StrEnum):
     SAMPLER = "sampler"
     """Another token is drawn from the same log-probabilities."""
     NUMERIC = "numeric"
-    """The log-probabilities differ, whatever the reason and however much."""
+    """The log-probabilities differ, and no grade compares that with harmless changes."""
+    ROUNDING = "rounding"
+    """They differ, and the drift is graded as consistent with rounding."""
+    BEHAVIOURAL = "behavioural"
+    """They differ, and the drift is graded as beyond rounding."""
     UNKNOWN = "unknown"
     """Too little was kept of the log-probabilities."""
 
@@ -77,28 +92,24 @@ class Diagnosis:
         return tuple(position for position in self.positions if position.number <= end)
 
 
-def diagnose(report: CellReport, *, facts: Facts, committed: Golden | None) -> Diagnosis | None:
+def diagnose(
+    report: CellReport, *, facts: Facts, committed: Golden | None, grade: Grade | None = None
+) -> Diagnosis | None:
     """Return what is known of the divergence of a cell; None where there is none to explain.
 
     Args:
         report: the result of the cell.
         facts: the provenance of its first run.
         committed: the golden of the cell in the checkout; needed only if its definition changed.
+        grade: of its drift.
     """
     first, verdict = report.generation, report.verdict
     if first is None:
         return None
     match verdict:
         case Drift():
-            found = Diagnosis(
-                cause=Cause.UNKNOWN,
-                divergence=verdict.divergence,
-                before=verdict.golden.generation,
-                now=first,
-                positions=positions_of(verdict.golden.generation, first, report.verification),
-                changes=verdict.provenance,
-            )
-            return replace(found, cause=_cause(found))
+            found = _of_drift(report, verdict, first)
+            return replace(found, cause=_graded(_cause(found), grade))
         case Nondeterministic():
             found = Diagnosis(
                 cause=Cause.UNKNOWN,
@@ -115,6 +126,17 @@ def diagnose(report: CellReport, *, facts: Facts, committed: Golden | None) -> D
             return None
         case _:
             assert_never(verdict)
+
+
+def _of_drift(report: CellReport, drift: Drift, first: Generation) -> Diagnosis:
+    return Diagnosis(
+        cause=Cause.UNKNOWN,
+        divergence=drift.divergence,
+        before=drift.golden.generation,
+        now=first,
+        positions=positions_of(drift.golden.generation, first, report.verification),
+        changes=drift.provenance,
+    )
 
 
 def _of_definition(
@@ -170,6 +192,68 @@ def _cause_in_output(found: Diagnosis) -> Cause:
     is_complete = has_ended or positions[-1].number == divergence.position
     # The log-probabilities of now may be others than those of the run that differs from run 1.
     return Cause.SAMPLER if is_complete and found.now is not None else Cause.UNKNOWN
+
+
+def _graded(cause: Cause, grade: Grade | None) -> Cause:
+    # A grade with a reason is not by the log-probabilities.
+    if cause is not Cause.NUMERIC or grade is None or grade.reason is not None:
+        return cause
+    match grade.word:
+        case GradeWord.CONSISTENT:
+            return Cause.ROUNDING
+        case GradeWord.BEYOND:
+            return Cause.BEHAVIOURAL
+        case GradeWord.UNDECIDED:
+            return Cause.NUMERIC
+        case _:
+            assert_never(grade.word)
+
+
+def not_rounding(report: CellReport) -> GradeReason | None:
+    """Return what changed in a drifted cell that rounding cannot change; None if nothing did."""
+    drift, first = report.verdict, report.generation
+    if first is None or not isinstance(drift, Drift):
+        return None
+    match drift.divergence.place:
+        case Place.TEMPLATE:
+            return GradeReason.TEMPLATE
+        case Place.PROMPT:
+            return GradeReason.TOKENIZER
+        case Place.OUTPUT:
+            is_sampler = _cause_in_output(_of_drift(report, drift, first)) is Cause.SAMPLER
+            return GradeReason.SAMPLER if is_sampler and _is_chosen(report, drift) else None
+        case Place.LOGITS:
+            return None
+        case _:
+            assert_never(drift.divergence.place)
+
+
+def _is_chosen(report: CellReport, drift: Drift) -> bool:
+    """Return whether another choice, and not the last digits, made the divergence."""
+    position = drift.divergence.position
+    if drift.divergence.expected is None:
+        # The golden ended there, and the end of an output has no distance.
+        return True
+    if position >= len(report.verification):
+        return False
+    forked = report.verification[position]
+    distance = clipped_distance(forked, is_greedy=report.cell.sampler.is_greedy)
+    return distance is not None and distance > _NEAR_TIE
+
+
+def forced_through(report: CellReport) -> ForcedTokens | None:
+    """Return how nearly the tokens of a drifted cell's golden are generated.
+
+    None when there is no drift, or the distance of some token is not known.
+    """
+    if not isinstance(report.verdict, Drift):
+        return None
+    before, verified = report.verdict.golden.generation, report.verification
+    if not verified or [each.id for each in verified] != [each.id for each in before.tokens]:
+        return None
+    positions = positions_of(before, report.generation, verified)
+    found = forced_tokens(verified, positions, is_greedy=report.cell.sampler.is_greedy)
+    return None if found.mean_distance is None else found
 
 
 def changed_files(changes: Iterable[FactChange]) -> tuple[FactChange, ...]:

@@ -4,18 +4,27 @@ Values check their own fields on construction; this module checks what takes two
 consistent report may still be false.
 """
 
+import math
+from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 
+from repro_gate.core.cause import forced_through, not_rounding
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.shards.report import MeasuredCell, ShardReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.grade import NOT_ROUNDING, Grade, GradeReason
+from repro_gate.core.tokens.verdicts import Drift, Match
 from repro_gate.core.tokens.verification import claim_of
 
 _OPTIONS = frozenset({"--config", "--device"})
 """Options that select the same matrix and device again."""
+_ROUNDING = 1e-6
+"""Of a sum of distances."""
+_UNSHOWN = (None, *(reason for reason in GradeReason if reason not in NOT_ROUNDING))
+"""Reasons that no cell shows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,6 +44,7 @@ def validate_report(report: GateReport) -> Inconsistency | None:
         chain(
             _in_provenances(report.cells, known=len(report.provenances)),
             _in_verifications(report.cells),
+            _in_grades(report),
             _in_options("repeat_with", report.repeat_with),
         ),
         None,
@@ -87,6 +97,57 @@ def _in_verifications(cells: Iterable[CellReport]) -> Iterator[Inconsistency]:
                 expected=f"the {len(claim)} tokens that differ from run 1",
                 found=f"{len(found)} tokens",
             )
+
+
+def _in_grades(report: GateReport) -> Iterator[Inconsistency]:
+    tests = sum(grade.p_value is not None for grade in report.grades)
+    cells: dict[tuple[str, str], list[CellReport]] = defaultdict(list)
+    for cell in report.cells:
+        cells[cell.suite, cell.cell.model].append(cell)
+    for index, grade in enumerate(report.grades):
+        place, of = f"grades[{index}]", (grade.suite, grade.model)
+        if any((each.suite, each.model) == of for each in report.grades[:index]):
+            yield Inconsistency(place=place, expected="one grade of a suite and model", found="two")
+        elif grade.p_value is not None and grade.tests != tests:
+            yield Inconsistency(place=f"{place}.tests", expected=str(tests), found=str(grade.tests))
+        else:
+            yield from _in_grade(place, grade, cells[of])
+
+
+def _in_grade(place: str, grade: Grade, cells: Iterable[CellReport]) -> Iterator[Inconsistency]:
+    """Yield what the cells of a grade contradict; the references are not in a report."""
+    matching = sum(isinstance(cell.verdict, Match) for cell in cells)
+    drifted = [cell for cell in cells if isinstance(cell.verdict, Drift)]
+    unverified = sum(forced_through(cell) is None for cell in drifted)
+    compared = len(drifted) - grade.not_compared
+    shown = ((not_rounding(cell), cell.id) for cell in drifted)
+    reason, shown_by = next((at for at in shown if at[0]), (None, None))
+    for field, expected, found in (
+        ("not_compared", range(unverified, len(drifted) + 1), grade.not_compared),
+        ("cells", range(compared, compared + matching + 1), grade.cells),
+        ("shown_by", (shown_by,), grade.shown_by),
+        ("reason", (reason,) if reason else _UNSHOWN, grade.reason),
+    ):
+        if found not in expected:
+            what = f"what the {len(drifted)} drifted and {matching} matching cells show"
+            yield Inconsistency(
+                place=f"{place}.{field}", expected=what, found=escape_text(str(found))
+            )
+    if compared == len(drifted):
+        yield from _in_distance(f"{place}.distance", grade, drifted)
+
+
+def _in_distance(
+    place: str, grade: Grade, drifted: Iterable[CellReport]
+) -> Iterator[Inconsistency]:
+    forced = (forced_through(cell) for cell in drifted)
+    total = math.fsum(each.mean_distance or 0.0 for each in forced if each is not None)
+    if grade.distance is not None and not math.isclose(
+        total, grade.distance * grade.cells, abs_tol=_ROUNDING
+    ):
+        yield Inconsistency(
+            place=place, expected=f"{total / grade.cells:g}", found=f"{grade.distance:g}"
+        )
 
 
 def _in_control(index: int, control: Control, report: ShardReport) -> Iterator[Inconsistency]:

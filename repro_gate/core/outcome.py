@@ -6,7 +6,8 @@ from typing import assert_never
 
 from repro_gate.core.logprobs.report import LogprobReport, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees, Invalid, LogprobVerdict, Outlying, Shifted
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens.grade import FailingDrift, Grade, GradeWord
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -62,6 +63,26 @@ def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
             assert_never(verdict)
 
 
+def outcome_of_cell(cell: CellReport, report: GateReport) -> Outcome:
+    """Return the outcome of one cell; of a drift by its grade, where the suite asks for that."""
+    grade = report.grade_of(cell)
+    if grade is None or grade.fail_on is FailingDrift.ANY:
+        return outcome_of_verdict(cell.verdict)
+    return _outcome_of_grade(grade)
+
+
+def _outcome_of_grade(grade: Grade) -> Outcome:
+    match grade.word:
+        case GradeWord.CONSISTENT:
+            return Outcome.PASSED
+        case GradeWord.UNDECIDED:
+            return Outcome.INCONCLUSIVE
+        case GradeWord.BEYOND:
+            return Outcome.FAILED
+        case _:
+            assert_never(grade.word)
+
+
 def decide(report: GateReport, *, waived: Collection[int] = ()) -> Outcome:
     """Return the outcome of a check: a finding beats inconclusive, which beats a pass.
 
@@ -71,7 +92,7 @@ def decide(report: GateReport, *, waived: Collection[int] = ()) -> Outcome:
         report: the results.
         waived: by `id()`, the cells whose verdicts do not count.
     """
-    outcomes = {outcome_of_verdict(cell.verdict) for cell in report.cells if id(cell) not in waived}
+    outcomes = {outcome_of_cell(cell, report) for cell in report.cells if id(cell) not in waived}
     outcomes |= {_failed_if(control.failed) for control in report.controls}
     outcomes |= {_unknown_if(control.problem is not None) for control in report.controls}
     outcomes.add(_failed_if(bool(report.orphans)))

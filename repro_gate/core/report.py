@@ -166,6 +166,13 @@ class GateReport:
         drawn = any(part.measured for part in self.logprobs)
         return drawn or any(cell.runs for cell in self.cells)
 
+    def grade_of(self, cell: CellReport) -> Grade | None:
+        """Return the grade of a drifted cell; None where there is none."""
+        if not isinstance(cell.verdict, Drift):
+            return None
+        of = (cell.suite, cell.cell.model)
+        return next((grade for grade in self.grades if (grade.suite, grade.model) == of), None)
+
     @property
     def counts(self) -> Mapping[str, int]:
         """Numbers of cells by verdict, and of orphaned goldens."""

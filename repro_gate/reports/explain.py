@@ -144,7 +144,7 @@ def _reason(found: Diagnosis) -> str:
                 f"up to the fork {_same_numbers(found)}, and the generation continues otherwise: "
                 "seed, sampler or its parameters"
             )
-        case Cause.NUMERIC:
+        case Cause.NUMERIC | Cause.ROUNDING | Cause.BEHAVIOURAL:
             text = _other_numbers(found)
         case Cause.UNKNOWN:
             text = _unknown(found)

@@ -5,11 +5,12 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.cause import Cause, Diagnosis, diagnose
+from repro_gate.core.cause import Cause, Diagnosis, diagnose, forced_through, not_rounding
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.generation import Choice, Generation, first_divergence
 from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.grade import Grade, GradeReason
 from repro_gate.core.tokens.verdicts import (
     Drift,
     FormerGolden,
@@ -27,6 +28,7 @@ from tests.fakes.values import (
     cell_of,
     generation_of,
     golden_of,
+    grade_of,
     provenance_of,
     verification_of,
 )
@@ -34,6 +36,7 @@ from tests.fakes.values import (
 CELL = cell_of()
 GOLDEN = generation_of(7, 8, 9, is_traced=True)
 OBSERVED = generation_of(7, 5, 9, is_traced=True)
+STALE = Grade(suite="s", model="tiny", reason=GradeReason.STALE)
 
 
 def report_of(verdict: Verdict, observed: Generation | None = OBSERVED) -> CellReport:
@@ -87,13 +90,17 @@ def test_another_prompt_is_the_tokenizer() -> None:
 
 def test_another_rendering_is_the_template() -> None:
     """It comes before the tokens of the prompt."""
+    assert diagnosed(of_chats()).cause is Cause.TEMPLATE
+
+
+def of_chats() -> CellReport:
+    """Return the result of a chat that is rendered as another text."""
     cell = replace(CELL, text="", chat=CHAT)
     golden, observed = replace(GOLDEN, rendered="a\nb"), replace(OBSERVED, rendered="a\nc")
     divergence = first_divergence(golden, observed)
     assert divergence is not None
     drift = Drift(divergence=divergence, golden=golden_of(cell, golden), provenance=())
-    report = replace(report_of(Match(), observed), cell=cell, verdict=drift)
-    assert diagnosed(report).cause is Cause.TEMPLATE
+    return replace(report_of(Match(), observed), cell=cell, verdict=drift)
 
 
 @pytest.mark.parametrize("fact", ["model.sha256", "model.lora.1.sha256"])
@@ -166,6 +173,76 @@ def test_positions_of_other_logits_are_all_of_the_output() -> None:
     observed = generation_of(7, 8, 9, is_traced=True, logits="a1c")
 
     assert [each.number for each in diagnosed(drift_of(golden, observed)).up_to_fork] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("grade", "cause"),
+    [
+        (grade_of(), Cause.ROUNDING),
+        (grade_of(p_value=0.001), Cause.BEHAVIOURAL),
+        (grade_of(detectable_shift=0.3), Cause.NUMERIC),
+        (STALE, Cause.NUMERIC),
+    ],
+)
+def test_a_grade_names_other_log_probabilities(grade: Grade, cause: Cause) -> None:
+    """Only statistics do; and a sampler stays one."""
+    sampler = replace(drift_of(), verification=as_recorded(GOLDEN))
+    found = [
+        diagnose(report, facts={}, committed=None, grade=grade) for report in (drift_of(), sampler)
+    ]
+
+    assert [each.cause for each in found if each is not None] == [cause, Cause.SAMPLER]
+
+
+def test_another_choice_is_not_rounding() -> None:
+    """From the same log-probabilities, and not by a hair."""
+    chosen = as_recorded(GOLDEN)
+    near = replace(chosen[1], uniform=0.3999)
+    unknown = replace(chosen[1], uniform=None)
+    report = replace(drift_of(), verification=chosen)
+
+    assert not_rounding(report) is GradeReason.SAMPLER
+    for other in (near, unknown):
+        assert not_rounding(replace(report, verification=(chosen[0], other, chosen[2]))) is None
+    before, after = (generation_of(7, 8, logits=each) for each in ("ab", "ac"))
+    for harmless in (drift_of(), drift_of(before, after), report_of(Match())):
+        assert not_rounding(harmless) is None
+
+
+def test_without_a_verification_a_choice_has_no_distance() -> None:
+    """It may be a near tie."""
+    best = ((8, -0.5), (9, -1.5))
+    trace = (GOLDEN.trace[0], Choice(logprob=-2.0, best=best), OBSERVED.trace[2])
+    report = drift_of(observed=replace(OBSERVED, trace=trace))
+
+    assert diagnosed(report).cause is Cause.SAMPLER
+    assert not_rounding(report) is None
+
+
+def test_a_golden_that_ends_is_not_rounding() -> None:
+    """An end has no distance, and the log-probabilities up to it are the same."""
+    short = generation_of(7, 8, is_traced=True)
+
+    assert not_rounding(drift_of(short, GOLDEN)) is GradeReason.SAMPLER
+
+
+def test_another_prompt_is_not_rounding() -> None:
+    """Nor is another rendering."""
+    observed = replace(OBSERVED, prompt=GOLDEN.prompt[:1])
+    assert not_rounding(drift_of(observed=observed)) is GradeReason.TOKENIZER
+    assert not_rounding(of_chats()) is GradeReason.TEMPLATE
+
+
+def test_the_golden_of_a_drift_is_forced_through() -> None:
+    """All of its tokens, with known distances."""
+    report = replace(drift_of(), verification=as_recorded(GOLDEN))
+    found = forced_through(report)
+
+    assert found is not None
+    assert found.count == 3
+    assert found.mean_distance == pytest.approx(0.02)
+    assert forced_through(replace(report, verification=as_recorded(GOLDEN)[:2])) is None
+    assert forced_through(report_of(Match())) is None
 
 
 def test_a_trace_is_enough() -> None:

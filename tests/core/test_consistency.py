@@ -1,6 +1,8 @@
 """The parts of a report from elsewhere fit together, or the first that does not is named."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -9,11 +11,13 @@ from repro_gate.core.report import GateReport
 from repro_gate.core.shards.report import ShardReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
-from repro_gate.core.tokens.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.generation import first_divergence
+from repro_gate.core.tokens.grade import GradeReason
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match
 from tests.fakes.checking import scene_of
 from tests.fakes.reports import OTHER_RUN, RUN_1, drifted, ran, report_of, shard_report_of
 from tests.fakes.stores import MemoryGoldens
-from tests.fakes.values import cell_of, contrast_of, golden_of, verification_of
+from tests.fakes.values import cell_of, contrast_of, golden_of, grade_of, verification_of
 
 FOX = cell_of("fox")
 
@@ -87,6 +91,81 @@ def test_a_verification_is_of_the_tokens_that_differ() -> None:
     matching = replace(ran(FOX, Match()), verification=cell.verification)
     for wrong in (shorter, others, matching):
         assert place_in(report_of(ran(FOX, Match()), wrong)) == "cells[1].verification"
+
+
+def graded_report(**changes: Any) -> GateReport:
+    """Return a report on one drifted and one matching cell, with changes to its grade."""
+    report = report_of(drifted(FOX), ran(cell_of(), Match()))
+    # The fake verification misses each token by a fiftieth.
+    true = replace(
+        grade_of(), cells=2, tokens=8, distance=0.01, detectable_shift=None, not_compared=0
+    )
+    return replace(report, grades=(replace(true, **changes),))
+
+
+def test_a_grade_fits_its_cells() -> None:
+    """As far as they show it without the references."""
+    assert place_in(graded_report()) is None
+    assert place_in(graded_report(cells=1, distance=0.02)) is None
+    assert place_in(graded_report(cells=1, not_compared=1, distance=0.0)) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "changes"),
+    [
+        ("cells", {"cells": 3}),
+        ("cells", {"cells": 2, "not_compared": 1}),
+        ("not_compared", {"not_compared": 2}),
+        ("distance", {"distance": 0.001}),
+        ("tests", {"tests": 2}),
+        ("cells", {"model": "other"}),
+        ("cells", {"suite": "other"}),
+        (
+            "shown_by",
+            {
+                "reason": GradeReason.SAMPLER,
+                "shown_by": FOX.id,
+                "p_value": None,
+                "variants": (),
+                "tests": 0,
+            },
+        ),
+    ],
+)
+def test_a_grade_that_its_cells_contradict(field: str, changes: Mapping[str, Any]) -> None:
+    """It could excuse a drift, or blame a harmless one."""
+    assert place_in(graded_report(**changes)) == f"grades[0].{field}"
+
+
+def test_a_drift_without_verification_is_not_compared() -> None:
+    """Nothing is known of its distance."""
+    report = graded_report()
+    first, second = report.cells
+
+    bare = replace(report, cells=(replace(first, verification=()), second))
+
+    assert place_in(bare) == "grades[0].not_compared"
+
+
+def test_what_rounding_cannot_do_has_its_grade() -> None:
+    """Statistics of other cells do not excuse another prompt."""
+    first, second = graded_report().cells
+    golden = golden_of(FOX, replace(OTHER_RUN, prompt=OTHER_RUN.prompt[:1]))
+    divergence = first_divergence(golden.generation, RUN_1)
+    assert isinstance(first.verdict, Drift)
+    assert divergence is not None
+    drift = replace(first.verdict, golden=golden, divergence=divergence)
+    report = graded_report(cells=1, tokens=4, distance=0.0, not_compared=1)
+    cells = (replace(first, verdict=drift, verification=()), second)
+
+    assert place_in(replace(report, cells=cells)) == "grades[0].shown_by"
+
+
+def test_a_model_has_one_grade_in_a_suite() -> None:
+    """A second one could have another word."""
+    report = graded_report(tests=2)
+
+    assert place_in(replace(report, grades=report.grades * 2)) == "grades[1]"
 
 
 def test_a_measured_cell_of_a_model_that_was_not_loaded() -> None:

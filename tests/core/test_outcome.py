@@ -20,6 +20,7 @@ from repro_gate.core.outcome import (
     Outcome,
     decide,
     exit_code_for,
+    outcome_of_cell,
     outcome_of_verdict,
     shell_code,
 )
@@ -27,6 +28,7 @@ from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place
+from repro_gate.core.tokens.grade import FailingDrift, Grade
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -45,7 +47,15 @@ from tests.fakes.logprob_reports import (
     suite_test_of,
     weight_report_of,
 )
-from tests.fakes.values import PROFILE, cell_of, control_of, generation_of, golden_of, tokens_of
+from tests.fakes.values import (
+    PROFILE,
+    cell_of,
+    control_of,
+    generation_of,
+    golden_of,
+    grade_of,
+    tokens_of,
+)
 
 CELL = cell_of()
 PARTED = Divergence(
@@ -167,6 +177,35 @@ def test_an_interrupted_check_does_not_pass() -> None:
 def test_every_outcome_has_an_exit_code(report: GateReport, code: ExitCode) -> None:
     """An interruption takes precedence, because the results are partial."""
     assert exit_code_for(report) == code
+
+
+@pytest.mark.parametrize(
+    ("grade", "outcome"),
+    [
+        (grade_of(), Outcome.PASSED),
+        (grade_of(detectable_shift=0.3), Outcome.INCONCLUSIVE),
+        (grade_of(p_value=0.001), Outcome.FAILED),
+    ],
+)
+def test_a_drift_may_have_the_outcome_of_its_grade(grade: Grade, outcome: Outcome) -> None:
+    """Where its suite asks for that, and in no other."""
+    report = replace(_report(FINDINGS[1]), grades=(grade,))
+    mild = replace(report, grades=(replace(grade, fail_on=FailingDrift.BEYOND_ROUNDING),))
+    (cell,) = report.cells
+
+    assert (outcome_of_cell(cell, report), decide(report)) == (Outcome.FAILED, Outcome.FAILED)
+    assert (outcome_of_cell(cell, mild), decide(mild)) == (outcome, outcome)
+
+
+def test_a_grade_excuses_no_other_finding() -> None:
+    """Neither of the same model and suite, nor a drift of others."""
+    mild = replace(grade_of(), fail_on=FailingDrift.BEYOND_ROUNDING)
+    for verdict in FINDINGS:
+        report = replace(_report(verdict), grades=(mild,))
+        expected = Outcome.PASSED if isinstance(verdict, Drift) else Outcome.FAILED
+        assert decide(report) is expected
+    for other in (replace(mild, suite="other"), replace(mild, model="other")):
+        assert decide(replace(_report(FINDINGS[1]), grades=(other,))) is Outcome.FAILED
 
 
 def test_a_crash_is_no_exit_code_of_ours() -> None:

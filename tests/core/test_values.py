@@ -382,7 +382,7 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: replace(GRADE, reason=GradeReason.SAMPLER, p_value=None),
         "is shown by a cell",
     ),
-    "a distance of no cells": (lambda: replace(GRADE, cells=0), "0 compared cells with the dist"),
+    "a distance of no cells": (lambda: replace(GRADE, cells=0), "0 cells with the distance"),
     "fewer tokens than cells": (lambda: replace(GRADE, tokens=9), "10 cells have 9 tokens"),
     "a p-value of no test": (lambda: replace(GRADE, tests=0), "the p-value 0.02 of 10 cells"),
     "a p-value of no variant": (lambda: replace(GRADE, variants=()), "the p-value 0.02 of"),

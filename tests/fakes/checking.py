@@ -9,9 +9,9 @@ from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verdicts import Verdict
-from repro_gate.ports import GoldenReader
+from repro_gate.ports import GoldenReader, ReferenceReader
 from tests.fakes.engines import ScriptedStarter
-from tests.fakes.stores import MemoryGoldens, MemoryModelFiles
+from tests.fakes.stores import MemoryGoldens, MemoryModelFiles, MemoryReferences
 from tests.fakes.values import golden_of, matrix_of, suite_of
 from tests.fakes.watching import FakeClock, RecordingProgress
 
@@ -27,6 +27,7 @@ class Scene:
     goldens: GoldenReader = field(default_factory=MemoryGoldens)
     files: MemoryModelFiles = field(default_factory=MemoryModelFiles)
     progress: RecordingProgress = field(default_factory=RecordingProgress)
+    references: ReferenceReader = field(default_factory=MemoryReferences)
     clock: FakeClock = field(default_factory=FakeClock)
 
     @property
@@ -38,6 +39,7 @@ class Scene:
             goldens=self.goldens,
             progress=self.progress,
             clock=self.clock,
+            references=self.references,
         )
 
     def check(self, *, started: float | None = None) -> GateReport:
@@ -57,6 +59,7 @@ def scene_of(
     starter: ScriptedStarter | None = None,
     matrix: Matrix | None = None,
     goldens: GoldenReader | None = None,
+    references: ReferenceReader | None = None,
 ) -> Scene:
     """Return the check of one suite of cells; without `goldens` each cell has its right one."""
     known = matrix or matrix_of(suite_of(*cells, runs=runs, fresh_runs=fresh_runs))
@@ -64,6 +67,7 @@ def scene_of(
         plan=plan(known),
         starter=starter or ScriptedStarter(),
         goldens=MemoryGoldens(recorded_for(*known.cells())) if goldens is None else goldens,
+        references=references or MemoryReferences(),
     )
 
 

@@ -14,6 +14,7 @@ from repro_gate.core.matrix import plan
 from repro_gate.core.report import GateReport
 from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
 from repro_gate.core.shards.split import WholePlan
+from repro_gate.ports import ReferenceReader
 from tests.fakes.checking import STARTED_AT, recorded_for
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.logprob_reports import logprob_cell_report_of, logprob_report_of, policy_noise_of
@@ -95,11 +96,12 @@ def merged_of(
     *,
     whole: WholePlan = WHOLE,
     goldens: MemoryGoldens | None = None,
+    references: ReferenceReader | None = None,
 ) -> GateReport:
     """Return the merged report of the shards."""
     require_same_check(shards, commit=COMMIT)
     known = goldens or MemoryGoldens(recorded_for(*CELLS))
-    return merge_shards(whole, shards, goldens=known)
+    return merge_shards(whole, shards, goldens=known, references=references)
 
 
 def alone_of(starter: ScriptedStarter | None = None) -> GateReport:

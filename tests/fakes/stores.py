@@ -10,6 +10,7 @@ from repro_gate.core.engines import ModelSpec
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Conditions, Golden
 from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.reference import Reference
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import ModelFile
 
@@ -62,6 +63,17 @@ class MemoryGoldens:
         self.log.append(("remove", profile, cell_id))
         self.broken.discard((profile, cell_id))
         self.kept.pop((profile, cell_id), None)
+
+
+class MemoryReferences:
+    """References in memory."""
+
+    def __init__(self, *references: Reference) -> None:
+        self._references = references
+
+    def read(self, profile: str) -> tuple[Reference, ...]:
+        """Return the references of a profile."""
+        return tuple(each for each in self._references if each.profile == profile)
 
 
 class MemoryPins:

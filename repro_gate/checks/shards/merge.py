@@ -9,12 +9,16 @@ from repro_gate.core.report import GateReport, Timing
 from repro_gate.core.shards.report import ShardReport
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.measurement import Measurement, joined
-from repro_gate.ports import GoldenReader
+from repro_gate.ports import GoldenReader, ReferenceReader
 from repro_gate.strict_json import MAX_INTEGER, MAX_NUMBER
 
 
 def merge_shards(
-    plan: WholePlan, shards: Sequence[FoundShard], *, goldens: GoldenReader
+    plan: WholePlan,
+    shards: Sequence[FoundShard],
+    *,
+    goldens: GoldenReader,
+    references: ReferenceReader | None = None,
 ) -> GateReport:
     """Return the report of the whole plan.
 
@@ -22,16 +26,17 @@ def merge_shards(
         plan: the plan of this checkout, which the shards must have measured.
         shards: all shards of one check, see `require_same_check`.
         goldens: the goldens of this checkout.
+        references: their references in this checkout.
 
     Raises:
         InputInvalid: the shards are of another matrix or different profiles, or do not have every
-            cell exactly once; or goldens are broken.
+            cell exactly once; or goldens or references are broken.
     """
     ordered = sorted(shards, key=lambda found: found.report.shard.index)
     require_complete(plan, ordered)
     measured = joined(_measurement_of(found.report) for found in ordered)
     reports = [found.report for found in ordered]
-    committed = read_committed(goldens, plan=plan.tokens, measured=measured)
+    committed = read_committed(goldens, references, plan=plan.tokens, measured=measured)
     judged = judge_tokens(
         plan.tokens,
         measured,

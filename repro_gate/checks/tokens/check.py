@@ -2,10 +2,11 @@
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 
 import repro_gate
+from repro_gate.checks.tokens.grading import grades_of
 from repro_gate.checks.tokens.parallel import ParallelRunner
 from repro_gate.checks.tokens.runner import CheckPorts, MatrixRunner, Watch
 from repro_gate.core.matrix import Plan
@@ -15,6 +16,7 @@ from repro_gate.core.tokens.controls import ControlReport, agreeing_seeds, judge
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.judge import judge
 from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.reference import Reference
 from repro_gate.core.tokens.verdicts import (
     STOPPED,
     Drift,
@@ -26,7 +28,7 @@ from repro_gate.core.tokens.verdicts import (
     Verdict,
 )
 from repro_gate.errors import InputInvalid
-from repro_gate.ports import GoldenReader
+from repro_gate.ports import GoldenReader, ReferenceReader
 
 _INTERRUPTED = Inconclusive(
     reason="the check was interrupted", remedy="let the check run to its end"
@@ -35,10 +37,14 @@ _INTERRUPTED = Inconclusive(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Committed:
-    """The goldens and orphans of the measured machine profiles."""
+    """The goldens, references and orphans of the measured machine profiles."""
 
     goldens: Mapping[Cell, Golden]
     orphans: tuple[Orphan, ...]
+    references: Mapping[str, tuple[Reference, ...]] = field(
+        default_factory=dict[str, tuple[Reference, ...]]
+    )
+    """By profile of the goldens."""
 
 
 def check_tokens(
@@ -85,7 +91,9 @@ def measure_tokens(
     interrupted = False
     try:
         runner.describe()
-        committed = read_committed(ports.goldens, plan=plan, measured=runner.measured)
+        committed = read_committed(
+            ports.goldens, ports.references, plan=plan, measured=runner.measured
+        )
         watch.goldens = committed.goldens
         runner.measure(watch)
     except KeyboardInterrupt:
@@ -95,14 +103,21 @@ def measure_tokens(
     return replace(runner.measured, interrupted=interrupted, stopped_at=watch.stopped_at), committed
 
 
-def read_committed(goldens: GoldenReader, *, plan: Plan, measured: Measurement) -> Committed:
-    """Return the goldens and orphans of the measured profiles.
+def read_committed(
+    goldens: GoldenReader, references: ReferenceReader | None, *, plan: Plan, measured: Measurement
+) -> Committed:
+    """Return the goldens, their references and the orphans of the measured profiles.
 
     Raises:
-        InputInvalid: goldens are broken; the message names each.
+        InputInvalid: goldens or references are broken; the message names each golden.
     """
     orphans = () if plan.is_part else _orphans(plan, measured, goldens)
-    return Committed(goldens=_read_goldens(plan, measured, goldens), orphans=tuple(orphans))
+    found = _read_goldens(plan, measured, goldens)
+    known: dict[str, tuple[Reference, ...]] = {}
+    if references is not None:
+        profiles = sorted({golden.profile for golden in found.values()})
+        known = {profile: references.read(profile) for profile in profiles}
+    return Committed(goldens=found, orphans=tuple(orphans), references=known)
 
 
 def judge_tokens(
@@ -117,11 +132,12 @@ def judge_tokens(
         model.name: judge_controls(measured.controls, model=model.name, observed=observed)
         for model in models
     }
+    cells = tuple(_cell_reports(plan, measured, committed.goldens, controls))
     return GateReport(
         tool_version=repro_gate.__version__,
         started_at=started_at,
         suites=tuple({suite.name: None for suite in plan.suites.values()}),
-        cells=tuple(_cell_reports(plan, measured, committed.goldens, controls)),
+        cells=cells,
         orphans=committed.orphans,
         controls=tuple(chain.from_iterable(controls.values())),
         engines=tuple(e for name in engines for e in measured.engines if e.name == name),
@@ -130,6 +146,12 @@ def judge_tokens(
         interrupted=measured.interrupted,
         provenances=measured.provenances(plan.cells),
         notes=(*measured.notes, *_certain_prompts(plan, measured, controls)),
+        grades=grades_of(
+            cells,
+            suites=plan.suites,
+            goldens=committed.goldens,
+            references=committed.references,
+        ),
     )
 
 

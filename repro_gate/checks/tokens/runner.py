@@ -38,6 +38,7 @@ from repro_gate.ports import (
     ModelFiles,
     Outcome,
     Progress,
+    ReferenceReader,
     RunLog,
     TimedGeneration,
     VerifyRequest,
@@ -59,6 +60,8 @@ class CheckPorts:
     """Monotonic time in seconds."""
     run_log: RunLog | None = None
     """Has the runs of an interrupted update, and takes each new one; None for a check."""
+    references: ReferenceReader | None = None
+    """None for an update, which grades nothing."""
 
 
 @dataclass(slots=True, kw_only=True)

@@ -11,6 +11,7 @@ from repro_gate.core.shards.report import Shard
 from repro_gate.core.text import digest_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden_format import cell_to_data
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 
 _CHARACTERS_PER_TOKEN = 4
@@ -130,7 +131,9 @@ def _on(plan: Plan, device: str) -> Plan:
 def _planned_cell(plan: Plan, cell: Cell) -> Mapping[str, object]:
     suite = plan.suites[cell]
     runs = {"suite": suite.name, "runs": suite.runs, "fresh_runs": suite.fresh_runs}
-    return {**cell_to_data(cell), **runs, "evidence": suite.evidence.value}
+    against = {} if suite.against is None else {"against": suite.against}
+    fail_on = {} if suite.fail_on is FailingDrift.ANY else {"fail_on": suite.fail_on.value}
+    return {**cell_to_data(cell), **runs, "evidence": suite.evidence.value, **against, **fail_on}
 
 
 def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:

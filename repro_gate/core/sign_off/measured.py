@@ -6,7 +6,7 @@ nothing in a statement is believed that can be computed again.
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass
+from dataclasses import KW_ONLY, dataclass, replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from functools import partial
@@ -392,14 +392,17 @@ def _controls(report: GateReport, matrix: Matrix) -> Iterator[Refusal]:
 
 
 def outcome_of(report: GateReport, tests: Iterable[NamedTest], waived: Collection[str]) -> Outcome:
-    """Return the outcome of a report without the cells that are waived in each of their suites."""
+    """Return the outcome of a report without the cells that are waived in each of their suites.
+
+    Any drift that is not waived is a finding, whatever its grade and its suite.
+    """
     cells: dict[int, list[NamedTest]] = {}
     for test in tests:
         cells.setdefault(id(test.cell), []).append(test)
     forgiven = {
         cell for cell, named in cells.items() if all(test.is_waived(waived) for test in named)
     }
-    return decide(report, waived=forgiven)
+    return decide(replace(report, grades=()), waived=forgiven)
 
 
 def _reasons(report: GateReport) -> Iterator[str]:

@@ -3,6 +3,7 @@
 import math
 from dataclasses import dataclass
 from enum import StrEnum
+from statistics import NormalDist
 from typing import Final
 
 from repro_gate.core.guards import require_at_least, require_name, require_share, require_text
@@ -53,8 +54,10 @@ class GradeReason(StrEnum):
 
 NOT_ROUNDING: Final = (GradeReason.TEMPLATE, GradeReason.TOKENIZER, GradeReason.SAMPLER)
 """What rounding cannot do."""
-_MAX_SHIFT: Final = 1e4
-"""Far above the detectable shift of any two cells."""
+_MAX_SHIFT: Final = 2.0
+"""Above the detectable shift of any cells: their distances differ by at most half."""
+_MAX_EXACT_CELLS: Final = 50
+"""With more of them the levels that a sign-flip test can reach are dense."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,13 +92,16 @@ class Grade:
     shown_by: str | None = None
     """The id of the first cell that shows what rounding cannot do."""
     cells: int = 0
-    """Cells that are compared: those that match, and those that drifted and were verified."""
+    """Cells with known distances: those that match, and those that drifted and were verified.
+
+    Where variants are compared, only cells that all of them know.
+    """
     tokens: int = 0
-    """Of the compared cells."""
+    """Of those cells."""
     not_compared: int = 0
-    """Drifted cells without a verification, or without a current entry in a reference."""
+    """The other cells that drifted."""
     distance: float | None = None
-    """The mean over the compared cells; None without any."""
+    """The mean over the cells; None without any."""
     explained: float | None = None
     """The share of their tokens that are drawn now too."""
     kl_divergence: float | None = None
@@ -111,7 +117,7 @@ class Grade:
     tests: int = 0
     """The number of grades of the report that statistics decide."""
     detectable_shift: float | None = None
-    """In distance beyond the most distant variant; None with fewer than two cells."""
+    """In distance beyond the most distant variant; None with fewer than `min_cells`."""
 
     def __post_init__(self) -> None:
         require_text(suite=self.suite)
@@ -137,16 +143,18 @@ class Grade:
 
     @property
     def min_cells(self) -> int:
-        """The fewest cells with which a sign-flip test can reach the level."""
-        return math.ceil(math.log2(max(1, self.tests) / ALPHA))
+        """The fewest cells with which it can be decided."""
+        return min_cells(self.tests)
 
     @property
     def needed_cells(self) -> int | None:
         """As many like these decide it; None when it is decided, or not for their number."""
         if self.word is not GradeWord.UNDECIDED or self.reason is not None or self.not_compared:
             return None
-        ratio = (self.detectable_shift or 0.0) / LARGEST_SHIFT
-        return max(self.min_cells, math.ceil(self.cells * ratio**2))
+        if self.detectable_shift is None:
+            return self.min_cells
+        spread = self.detectable_shift / detection_factor(self.cells, tests=self.tests)
+        return _cells_to_detect(LARGEST_SHIFT / spread, tests=self.tests)
 
     @property
     def needed_tokens(self) -> int | None:
@@ -162,7 +170,7 @@ def _require_basis(grade: Grade) -> None:
     if (grade.reason in NOT_ROUNDING) != (grade.shown_by is not None):
         raise ValueError("what rounding cannot do is shown by a cell, and nothing else is")
     if (grade.cells == 0) != (grade.distance is None):
-        raise ValueError(f"{grade.cells} compared cells with the distance {grade.distance}")
+        raise ValueError(f"{grade.cells} cells with the distance {grade.distance}")
     if grade.tokens < grade.cells:
         raise ValueError(f"{grade.cells} cells have {grade.tokens} tokens")
     if grade.p_value is None:
@@ -171,5 +179,64 @@ def _require_basis(grade: Grade) -> None:
     if not (grade.tests and grade.cells) or grade.p_value < worst:
         raise ValueError(f"the p-value {grade.p_value} of {grade.cells} cells and these variants")
     shift = grade.detectable_shift
-    if (shift is None) != (grade.cells == 1) or (shift or 0.0) > _MAX_SHIFT:
+    if (shift is None) != (grade.cells < grade.min_cells) or (shift or 0.0) > _MAX_SHIFT:
         raise ValueError(f"the detectable shift {shift} of {grade.cells} cells")
+
+
+def min_cells(tests: int) -> int:
+    """Return the fewest cells with which one of some sign-flip tests can reach its level.
+
+    The smallest p-value of n cells is 2^-n, and the first step of Holm's correction multiplies it.
+    """
+    return math.ceil(math.log2(max(1, tests) / ALPHA))
+
+
+def detection_factor(cells: int, *, tests: int) -> float:
+    """Return the shift, in standard deviations of one cell, that a sign-flip test detects.
+
+    It does so with the probability `POWER`, for about normal differences: the test is about as
+    powerful as the t-test (Lehmann and Romano, "Testing statistical hypotheses", 15.2), so that the
+    factor is (t(1 - level) + t(power)) / sqrt(n), with the largest level that can be reached. Where
+    only n positive differences reach it, each has to be positive with the n-th root of the power.
+
+    Args:
+        cells: at least `min_cells(tests)`.
+        tests: at the first step of Holm's correction.
+    """
+    level = ALPHA / max(1, tests)
+    rejecting = math.floor(level * 2**cells) if cells <= _MAX_EXACT_CELLS else 2
+    if cells <= _MAX_EXACT_CELLS:
+        level = rejecting / 2**cells
+    by_t = (_t_quantile(1 - level, cells - 1) + _t_quantile(POWER, cells - 1)) / math.sqrt(cells)
+    return max(by_t, _normal_quantile(POWER ** (1 / cells))) if rejecting == 1 else by_t
+
+
+def _cells_to_detect(shift: float, *, tests: int) -> int:
+    """Return how many cells detect a shift, in standard deviations of one cell."""
+    level = ALPHA / max(1, tests)
+    # With the spread known exactly; the few that it costs to estimate it follow.
+    least = ((_normal_quantile(1 - level) + _normal_quantile(POWER)) / shift) ** 2
+    cells = max(min_cells(tests), math.ceil(least))
+    while detection_factor(cells, tests=tests) > shift:
+        cells += 1
+    return cells
+
+
+def _normal_quantile(share: float) -> float:
+    return NormalDist().inv_cdf(share)
+
+
+def _t_quantile(share: float, degrees: int) -> float:
+    """Return a quantile of Student's t: the expansion 26.7.5 of Abramowitz and Stegun (1964).
+
+    From 6 degrees of freedom on it is right to half a percent for the shares used here.
+    """
+    z = _normal_quantile(share)
+    terms = (
+        z,
+        (z**3 + z) / 4,
+        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
+        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
+        (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
+    )
+    return math.fsum(term / degrees**power for power, term in enumerate(terms))

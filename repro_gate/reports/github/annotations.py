@@ -17,6 +17,7 @@ from repro_gate.core.report import (
     GateReport,
     UnfinishedCheck,
 )
+from repro_gate.core.tokens.grade import GradeWord
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
@@ -99,7 +100,9 @@ def _annotations(result: CheckResult | None, line_of: LineOf) -> Iterator[Annota
 
 
 def _of_report(report: GateReport, line_of: LineOf) -> Iterator[Annotation]:
-    found = (*grade_findings(report), *token_findings(report))
+    # Few annotations are shown; one that nothing was compared adds nothing to those of the cells.
+    decided = [each for each in grade_findings(report) if each.word != GradeWord.UNDECIDED]
+    found = (*decided, *token_findings(report))
     yield from (_of_finding(finding, line_of) for finding in found)
     for part in report.logprobs:
         yield from (_of_finding(finding, line_of) for finding in logprob_findings(part, report))

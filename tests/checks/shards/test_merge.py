@@ -24,7 +24,7 @@ from tests.fakes.sharding import (
     merged_of,
     two_shards,
 )
-from tests.fakes.stores import MemoryGoldens
+from tests.fakes.stores import MemoryGoldens, MemoryReferences
 from tests.fakes.values import (
     ENGINE_FACTS,
     PROFILE,
@@ -34,7 +34,10 @@ from tests.fakes.values import (
     golden_of,
     matrix_of,
     provenance_of,
+    reference_of,
     suite_of,
+    tokens_of,
+    verification_of,
 )
 
 
@@ -95,6 +98,21 @@ def test_a_drift_in_a_shard_is_a_drift_of_the_whole() -> None:
     starter = ScriptedStarter(script={CELLS[3]: [generation_of(9)]})
 
     assert isinstance(verdicts_of(merged_of(two_shards(starter)))[CELLS[3].id], Drift)
+
+
+def test_a_drift_is_graded_over_all_shards() -> None:
+    """With the references of the checkout that merges; a shard grades what it has."""
+    starter = ScriptedStarter(
+        script={cell: [replace(answer_to(cell), tokens=tokens_of(9, 9, 9))] for cell in CELLS},
+        verifier=lambda asked: verification_of(generation_of(*asked.tokens)),
+    )
+    shards = two_shards(starter)
+    references = MemoryReferences(reference_of(*recorded_for(*CELLS), distance=0.02))
+
+    (grade,) = merged_of(shards, references=references).grades
+
+    assert (grade.cells, grade.p_value, grade.needed_cells) == (4, 1.0, 7)
+    assert grade.reason is None
 
 
 def test_each_cell_has_the_provenance_of_its_shard() -> None:

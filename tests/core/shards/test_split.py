@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.shards.report import PlanIdentity, Shard, shard_of
 from repro_gate.core.shards.split import WholePlan, divided, lanes_of
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
 from tests.fakes.values import GREEDY, cell_of, lora_of, matrix_of, suite_of
@@ -132,6 +133,7 @@ def adapted(scale: float) -> Plan:
 def test_the_digest_tells_plans_apart() -> None:
     """Another cell, number of runs, setting, tolerance or adapter is another plan."""
     suite = suite_of_logprobs()
+    mild = replace(suite_of(*CELLS), fail_on=FailingDrift.BEYOND_ROUNDING)
     stricter = replace(suite, tolerance=replace(suite.tolerance, floor_nats=0.05))
     plans = [
         WHOLE,
@@ -140,6 +142,8 @@ def test_the_digest_tells_plans_apart() -> None:
         WholePlan(tokens=plan(matrix_of(suite_of(*CELLS, runs=4)))),
         WholePlan(tokens=plan(matrix_of(suite_of(*CELLS), engines={"large": "second"}))),
         WholePlan(tokens=TOKENS, logprobs=(plan_of(stricter),)),
+        WholePlan(tokens=plan(matrix_of(mild))),
+        WholePlan(tokens=plan(matrix_of(replace(mild, against="cpu-other")))),
         *(WholePlan(tokens=adapted(scale)) for scale in (0.5, 1.0)),
     ]
 

@@ -8,6 +8,7 @@ import pytest
 from repro_gate.core.logprobs.policy import LogprobSuite, ProviderKind, ProviderSpec, Tolerance
 from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.matrix import Evidence
+from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import GateReport
 from repro_gate.core.sign_off.measured import (
     Checkout,
@@ -18,6 +19,7 @@ from repro_gate.core.sign_off.measured import (
 )
 from repro_gate.core.sign_off.statement import finding_of
 from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.core.tokens.verdicts import Inconclusive, Nondeterministic, Orphan, Vacuous
 from tests.fakes.logprob_reports import logprob_cell_of, logprob_cell_report_of, logprob_report_of
 from tests.fakes.releases import (
@@ -47,6 +49,7 @@ from tests.fakes.values import (
     digest_of,
     generation_of,
     golden_of,
+    grade_of,
     lora_of,
     model_spec_of,
     provenance_of,
@@ -319,6 +322,15 @@ def test_drift_is_a_problem_unless_it_is_waived() -> None:
     assert [line.partition(":")[0] for line in problems(report)] == ["test", "test", "decision"]
     assert problems(report, waived=(FOX_TEST, CAPITAL_TEST)) == []
     assert len(problems(report, waived=(FOX_TEST,))) == 2
+
+
+def test_a_drift_of_any_grade_is_a_problem() -> None:
+    """A suite that fails beyond rounding only makes no release."""
+    mild = replace(grade_of(), fail_on=FailingDrift.BEYOND_ROUNDING)
+    report = report_of(matched(HAIKU), drifted(FOX), grades=(mild,))
+
+    assert decide(report) is Outcome.PASSED
+    assert [line.partition(":")[0] for line in problems(report)] == ["test", "decision"]
 
 
 def test_a_cell_of_two_suites_is_waived_in_both_or_not_at_all() -> None:

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.tokens.grade import GradeReason, GradeWord
+from repro_gate.core.tokens.grade import (
+    LARGEST_SHIFT,
+    GradeReason,
+    GradeWord,
+    detection_factor,
+)
 from tests.fakes.values import grade_of
 
 
@@ -49,24 +54,22 @@ def test_drifted_cells_that_are_not_compared_leave_it_open() -> None:
     assert replace(grade_of(p_value=0.01), not_compared=1).word is GradeWord.BEYOND
 
 
-def test_the_needed_cells_grow_with_the_square_of_the_shift() -> None:
-    """The standard error falls with the root of their number."""
+def test_the_needed_cells_detect_the_largest_shift() -> None:
+    """With the spread of these; one less does not."""
     grade = grade_of(detectable_shift=0.1)
+    spread = 0.1 / detection_factor(10, tests=1)
+    needed = grade.needed_cells or 0
 
-    assert (grade.needed_cells, grade.needed_tokens) == (40, 960)
+    assert (needed, grade.needed_tokens) == (32, 768)
+    assert spread * detection_factor(needed, tests=1) <= LARGEST_SHIFT
+    assert spread * detection_factor(needed - 1, tests=1) > LARGEST_SHIFT
     assert grade_of().needed_cells is None
 
 
 def test_too_few_cells_are_undecided_however_alike() -> None:
     """No p-value of a sign-flip test of 6 cells is below 1/64."""
-    grade = replace(grade_of(detectable_shift=0.0), cells=6)
+    grade = replace(grade_of(), cells=6, detectable_shift=None)
 
     assert (grade.word, grade.min_cells, grade.needed_cells) == (GradeWord.UNDECIDED, 7, 7)
     assert replace(grade, tests=2).min_cells == 8
-
-
-def test_one_cell_has_no_detectable_shift() -> None:
-    """There is no spread of one number."""
-    grade = replace(grade_of(), cells=1, detectable_shift=None)
-
-    assert (grade.word, grade.needed_cells, grade.needed_tokens) == (GradeWord.UNDECIDED, 7, 1680)
+    assert (grade.needed_tokens, grade.tokens) == (280, 240)
