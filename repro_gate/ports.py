@@ -282,7 +282,11 @@ class ReferenceReader(Protocol):
     """The committed references by profile."""
 
     def read(self, profile: str) -> tuple[Reference, ...]:
-        """Return the references of the goldens of a profile, or raise `InputInvalid`."""
+        """Return the references of the goldens of a profile that count, or raise `InputInvalid`."""
+        ...
+
+    def unused(self, profile: str) -> tuple[str, ...]:
+        """Return the names of those that do not count, or raise `InputInvalid`."""
         ...
 
 

@@ -62,7 +62,9 @@ def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptio
     session = open_session(selection)
     workspace = wiring.workspace_for(session)
     whole = _planned_for(shards[0], session)
-    report = merge_shards(whole, shards, goldens=workspace.goldens, references=workspace.references)
+    report = merge_shards(
+        whole, shards, goldens=workspace.goldens, references=workspace.current_references
+    )
     results.prepare_folder(options.output, keeps_shard=True)
     return results.finish(report, options)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from repro_gate.adapters.files.references import REFERENCES, ReferenceFiles
+from repro_gate.adapters.files.references import REFERENCES, CurrentReferences, ReferenceFiles
 from repro_gate.adapters.files.snapshots import (
     BASELINES,
     GOLDENS,
@@ -60,6 +60,11 @@ class Workspace:
         """The matrix."""
         return self.session.matrix
 
+    @property
+    def current_references(self) -> CurrentReferences:
+        """The references that count for this matrix."""
+        return CurrentReferences(self.references, self.matrix)
+
 
 def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Workspace:
     """Return the workspace of a session; raises `InputInvalid` when its pins are broken.
@@ -95,7 +100,7 @@ def ports_for_check(
         progress=progress,
         clock=time.monotonic,
         run_log=run_log,
-        references=workspace.references,
+        references=workspace.current_references,
     )
 
 

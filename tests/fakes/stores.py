@@ -68,12 +68,18 @@ class MemoryGoldens:
 class MemoryReferences:
     """References in memory."""
 
-    def __init__(self, *references: Reference) -> None:
+    def __init__(self, *references: Reference, unused: tuple[str, ...] = ()) -> None:
         self._references = references
+        self._unused = unused
 
     def read(self, profile: str) -> tuple[Reference, ...]:
         """Return the references of a profile."""
         return tuple(each for each in self._references if each.profile == profile)
+
+    def unused(self, profile: str) -> tuple[str, ...]:
+        """Return the names of others."""
+        del profile
+        return self._unused
 
 
 class MemoryPins:

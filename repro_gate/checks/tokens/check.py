@@ -45,6 +45,8 @@ class Committed:
         default_factory=dict[str, tuple[Reference, ...]]
     )
     """By profile of the goldens."""
+    unused: tuple[tuple[str, str], ...] = ()
+    """The profile and the variant of each reference that does not count."""
 
 
 def check_tokens(
@@ -113,11 +115,17 @@ def read_committed(
     """
     orphans = () if plan.is_part else _orphans(plan, measured, goldens)
     found = _read_goldens(plan, measured, goldens)
-    known: dict[str, tuple[Reference, ...]] = {}
-    if references is not None:
-        profiles = sorted({golden.profile for golden in found.values()})
-        known = {profile: references.read(profile) for profile in profiles}
-    return Committed(goldens=found, orphans=tuple(orphans), references=known)
+    if references is None:
+        return Committed(goldens=found, orphans=tuple(orphans))
+    profiles = sorted({golden.profile for golden in found.values()})
+    return Committed(
+        goldens=found,
+        orphans=tuple(orphans),
+        references={profile: references.read(profile) for profile in profiles},
+        unused=tuple(
+            (profile, variant) for profile in profiles for variant in references.unused(profile)
+        ),
+    )
 
 
 def judge_tokens(
@@ -145,7 +153,11 @@ def judge_tokens(
         timing=timing,
         interrupted=measured.interrupted,
         provenances=measured.provenances(plan.cells),
-        notes=(*measured.notes, *_certain_prompts(plan, measured, controls)),
+        notes=(
+            *measured.notes,
+            *_certain_prompts(plan, measured, controls),
+            *_reference_notes(plan, committed),
+        ),
         grades=grades_of(
             cells,
             suites=plan.suites,
@@ -174,6 +186,30 @@ def _certain_prompts(
             about=model,
             message=f"every seed gives the same output for {', '.join(names)}: the model is "
             "certain there, so more seeds of such a prompt add nothing",
+            origin=NoteOrigin.GATE,
+        )
+
+
+def _reference_notes(plan: Plan, committed: Committed) -> Iterator[Note]:
+    """Yield a note on each reference that is stale or does not count; once for all shards."""
+    if plan.is_part:
+        return
+    for profile, references in committed.references.items():
+        goldens = [each for each in committed.goldens.values() if each.profile == profile]
+        for reference in references:
+            stale = len(reference.stale(goldens))
+            if stale:
+                cells = "1 cell" if stale == 1 else f"{stale} cells"
+                yield Note(
+                    about=reference.variant,
+                    message=f"this reference is of earlier goldens for {cells}: {reference.remedy}",
+                    origin=NoteOrigin.GATE,
+                )
+    for profile, variant in committed.unused:
+        yield Note(
+            about=variant,
+            message=f"this reference for {profile} grades nothing: the matrix has no such variant, "
+            "or another change by its name",
             origin=NoteOrigin.GATE,
         )
 

@@ -1,5 +1,7 @@
 """Engine notes are in the report, and change nothing else in it."""
 
+from dataclasses import replace
+
 import pytest
 
 from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT
@@ -10,7 +12,8 @@ from tests.fakes.checking import scene_of
 from tests.fakes.engines import ScriptedStarter
 from tests.fakes.gating import recorded_scene
 from tests.fakes.scoring import NoisyScorer
-from tests.fakes.values import cell_of
+from tests.fakes.stores import MemoryGoldens, MemoryReferences
+from tests.fakes.values import PROFILE, cell_of, generation_of, golden_of, reference_of
 
 A, B = cell_of("haiku"), cell_of("fox")
 
@@ -66,3 +69,53 @@ def test_a_changed_server_fingerprint_is_noted(before: str, after: str, *, is_no
     message = "the server's system_fingerprint was fp_a and is now fp_b"
     noted = Note(about="base", message=message, origin=NoteOrigin.SERVER)
     assert scene.checked().notes == ((noted,) if is_noted else ())
+
+
+def _on_reference(about: str, message: str) -> Note:
+    return Note(about=about, message=message, origin=NoteOrigin.GATE)
+
+
+def test_stale_references_are_noted() -> None:
+    """With the command that records them again; one that is current is not."""
+    goldens = [golden_of(A), golden_of(B)]
+    scene = scene_of(A, B, goldens=MemoryGoldens(goldens))
+    current = reference_of(*goldens, variant="current")
+    other = reference_of(golden_of(A, generation_of(1)), golden_of(B), variant="other")
+    new = replace(reference_of(variant="h200"), cells={"tiny--owl--seed1": other.cells[A.id]})
+    scene.references = MemoryReferences(current, other, new)
+
+    assert scene.check().notes == (
+        _on_reference(
+            "other",
+            "this reference is of earlier goldens for 1 cell: "
+            "repro-gate record-reference --as other, on cpu-test",
+        ),
+        _on_reference(
+            "h200",
+            "this reference is of earlier goldens for 2 cells: "
+            "repro-gate record-reference --as h200, on cpu-test",
+        ),
+    )
+
+
+def test_references_that_grade_nothing_are_noted() -> None:
+    """Such as those of a variant that was removed from the matrix."""
+    scene = scene_of(A)
+    scene.references = MemoryReferences(unused=("old",))
+
+    assert scene.check().notes == (
+        _on_reference(
+            "old",
+            f"this reference for {PROFILE} grades nothing: the matrix has no such variant, or "
+            "another change by its name",
+        ),
+    )
+
+
+def test_a_shard_notes_no_references() -> None:
+    """It does not have all the cells; the merged report has the notes."""
+    scene = scene_of(A)
+    scene.references = MemoryReferences(unused=("old",))
+    scene.plan = replace(scene.plan, whole=(A, B))
+
+    assert scene.check().notes == ()

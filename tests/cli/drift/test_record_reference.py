@@ -303,3 +303,18 @@ def test_an_interruption_writes_nothing(varied: Workspace) -> None:
     assert "repro-gate: interrupted\n" in ran.err
     assert not (varied.snapshots / "references").exists()
     assert varied.engines_alive_after(5) == []
+
+
+def test_a_check_notes_stale_and_unused_references(varied: Workspace) -> None:
+    """They change no outcome."""
+    assert varied.run("record-reference", "--yes").code == 0
+    _with_another_fox(varied)
+    assert varied.record().code == 0
+    varied.write_matrix(variants={"two": _VARIANTS["two"]})
+
+    ran = varied.run("check")
+
+    assert ran.code == 0
+    again = "repro-gate record-reference --variant two"
+    assert f"  message  this reference is of earlier goldens for 1 cell: {again}\n" in ran.out
+    assert f"  message  this reference for {PROFILE} grades nothing: the matrix has no" in ran.out
