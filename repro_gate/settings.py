@@ -363,6 +363,31 @@ def shown(value: Value) -> str:
             return str(value)
 
 
+def read_shown(name: str, fact: str) -> Value:
+    """Return the value of a setting as facts have it; raises `InvalidJson`."""
+    setting = SETTINGS[name]
+    flags: dict[str, object] = {"true": True, "false": False}
+    match setting.kind:
+        case Kind.FLAG:
+            return setting.read(flags.get(fact, fact), name)
+        case Kind.CHOICE:
+            return setting.read(fact, name)
+        case Kind.INTEGER | Kind.NUMBER:
+            return setting.read(_number_of(fact), name)
+        case Kind.NUMBERS:
+            return setting.read(list(map(_number_of, fact.split(","))), name)
+
+
+def _number_of(fact: str) -> int | float | str:
+    """Return a number, or the text where it is none."""
+    for kind in (int, float):
+        try:
+            return kind(fact)
+        except ValueError:
+            continue
+    return fact
+
+
 def _read(settings: Mapping[str, Any], *, names: tuple[str, ...]) -> dict[str, Any]:
     return {
         name: SETTINGS[name].read(settings[name], f"settings.{name}")

@@ -19,9 +19,12 @@ from repro_gate.settings import (
     Offload,
     Settings,
     SplitMode,
+    Value,
     facts_of,
     like_server,
+    read_shown,
     replaced,
+    shown,
 )
 from repro_gate.strict_json import InvalidJson
 
@@ -334,3 +337,36 @@ def test_settings_are_replaced(
 def test_settings_for_gpus_are_replaced_on_a_gpu() -> None:
     """Where they have an effect."""
     assert replaced({}, {"op_offload": False}, is_cpu=False) == {"op_offload": False}
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("repack", True),
+        ("kv_type", KvType.Q8_0),
+        ("threads", 8),
+        ("rope_freq_scale", 0.25),
+        ("rope_freq_base", 1e6),
+        ("tensor_split", [1.0, 0.5]),
+    ],
+)
+def test_a_value_is_read_from_its_fact(name: str, value: Value) -> None:
+    """As it was shown."""
+    assert read_shown(name, shown(value)) == value
+
+
+@pytest.mark.parametrize(
+    ("name", "fact"),
+    [
+        ("repack", "yes"),
+        ("kv_type", "q9"),
+        ("threads", "many"),
+        ("threads", "0"),
+        ("rope_freq_base", "nan"),
+        ("tensor_split", "1, x"),
+    ],
+)
+def test_a_fact_that_is_no_value_is_refused(name: str, fact: str) -> None:
+    """It may come from another version."""
+    with pytest.raises(InvalidJson):
+        read_shown(name, fact)

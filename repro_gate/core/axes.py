@@ -10,10 +10,19 @@ from repro_gate.core.guards import require_at_least
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.comparison import forced_tokens, positions_of, shifts_of
-from repro_gate.core.tokens.generation import Divergence, Generation, first_divergence
+from repro_gate.core.tokens.generation import Divergence, Generation, Place, first_divergence
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.verification import Verification
-from repro_gate.settings import FOR_GPUS, KV_TYPES, KvType, Settings, facts_of, in_force, shown
+from repro_gate.settings import (
+    FOR_GPUS,
+    KV_TYPES,
+    KvType,
+    Settings,
+    facts_of,
+    in_force,
+    replaced,
+    shown,
+)
 from repro_gate.strict_json import InvalidJson
 
 UNCHANGED: Final = "nothing"
@@ -94,9 +103,9 @@ class CellEffect:
     now: Generation
     """With its trace."""
     divergence: Divergence | None
-    """From the unchanged run."""
+    """From the tokens of the unchanged run."""
     is_exact: bool
-    """Whether every known log-probability is equal in every bit."""
+    """Whether tokens, known log-probabilities and known logits are equal in every bit."""
     largest_shift: float | None
     """Of the known log-probabilities of the tokens of the unchanged run, in nats."""
     distance: float | None
@@ -213,7 +222,8 @@ def cell_effect(
         now: its changed run, traced.
         verification: of the tokens of `before` by the changed engine, if the outputs differ.
     """
-    divergence = first_divergence(before, now)
+    found = first_divergence(before, now)
+    divergence = None if found is None or found.place is Place.LOGITS else found
     positions = positions_of(before, now, verification)
     shifts = shifts_of(positions)
     forced = (
@@ -226,7 +236,7 @@ def cell_effect(
         cell=cell,
         now=now,
         divergence=divergence,
-        is_exact=divergence is None and before.trace == now.trace,
+        is_exact=found is None and before.trace == now.trace,
         largest_shift=None if shifts is None else shifts.largest,
         distance=forced.mean_distance if forced else 0.0 if divergence is None else None,
         kl_divergence=_mean(means),
@@ -261,7 +271,7 @@ def changed(
 ) -> Experiment | NotTried:
     """Return the experiment with other settings, or why the engine would refuse them."""
     try:
-        Settings.parse(settings, is_cpu=model.engine.device == CPU)
+        Settings.parse(settings, is_cpu=model.engine.is_cpu)
     except InvalidJson as error:
         reason = f"{error.place}: expected {error.expected}, found {error.found}"
         return NotTried(axis=axis, value=value, reason=reason)
@@ -271,14 +281,9 @@ def changed(
 def setting_to(settings: Mapping[str, Any], name: str, value: Any) -> dict[str, Any]:
     """Return settings with another value of one of them; None removes it.
 
-    `kv_type` stands for two, and `n_ubatch` is at most `n_batch`, as in llama.cpp.
+    `n_ubatch` is at most `n_batch`, as in llama.cpp.
     """
-    now = dict(settings)
-    if name in KV_TYPES and "kv_type" in now:
-        now |= dict.fromkeys(KV_TYPES, now.pop("kv_type"))
-    if name == "kv_type":
-        now = {other: kept for other, kept in now.items() if other not in KV_TYPES}
-    now[name] = value
+    now = replaced(settings, {name: value}, is_cpu=False)
     if name == "n_batch" and now.get("n_ubatch", 0) > value:
         now["n_ubatch"] = value
     return {other: kept for other, kept in now.items() if kept is not None}
@@ -326,7 +331,7 @@ def _threads(model: ModelSpec, bounds: Bounds) -> Iterator[Experiment | NotTried
 def _of_setting(
     model: ModelSpec, name: str, values: Sequence[Any], bounds: Bounds
 ) -> Iterator[Experiment | NotTried]:
-    settings, is_cpu = model.engine.settings, model.engine.device == CPU
+    settings, is_cpu = model.engine.settings, model.engine.is_cpu
     if is_cpu and name in FOR_GPUS:
         yield NotTried(axis=name, value="", reason="without effect on the CPU")
         return
@@ -358,7 +363,7 @@ def _no_effect(name: str, value: Any, now: Any, bounds: Bounds) -> str | None:
 
 
 def _devices(model: ModelSpec, bounds: Bounds) -> Iterator[Experiment | NotTried]:
-    devices = bounds.devices if model.engine.device == CPU else (CPU,)
+    devices = bounds.devices if model.engine.is_cpu else (CPU,)
     for device in devices:
         yield Experiment(axis=DEVICE, value=device, model=on_device(model, device))
     if not devices:

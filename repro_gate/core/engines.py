@@ -73,7 +73,7 @@ class EngineSpec:
     @property
     def is_cpu(self) -> bool:
         """Whether it computes on the CPU alone."""
-        return self.device == "cpu"
+        return self.device == CPU
 
     @property
     def gpu_layers(self) -> int | None:

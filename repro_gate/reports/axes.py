@@ -11,14 +11,15 @@ from repro_gate.reports.text.markdown import Block, code, document, table
 
 WIDTH: Final = 100
 INDENT: Final = "  "
-_MAX_VALUE: Final = 28
+_MAX_VALUE: Final = 26
 _COLUMNS: Final = ("axis", "value", "changed", "shift", "distance", "KLD", "")
-_SHORT: Final[Mapping[Impact, str]] = {
+SHORT: Final[Mapping[Impact, str]] = {
     Impact.NONE: "invariant",
     Impact.UNSEEN: "same tokens",
     Impact.LOGPROBS: "log-probabilities",
     Impact.TOKENS: "tokens",
 }
+"""Each impact in a word."""
 _GROUPS: Final = (
     ("Model", ("model.",)),
     ("Library", ("engine", "library.")),
@@ -46,7 +47,7 @@ def render_axes(report: AxesReport) -> str:
         list(_headline(report)),
         [] if report.is_reproducible else [_NOT_REPRODUCIBLE],
         list(_rows(report.effects)),
-        wrap(_LEGEND, WIDTH) if report.effects else [],
+        wrap(_LEGEND, WIDTH, break_on_hyphens=False) if report.effects else [],
         list(not_tried_lines(report.not_tried)),
         [_NOT_COMPLETE] if report.interrupted else [],
     ]
@@ -89,7 +90,9 @@ def not_tried_lines(not_tried: Sequence[NotTried]) -> Iterator[str]:
         yield "not tried"
     for name, reason in _by_reason(not_tried):
         text = log_line(f"{name}: {reason}")
-        yield from wrap(text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT * 2)
+        yield from wrap(
+            text, WIDTH, initial_indent=INDENT, subsequent_indent=INDENT * 2, break_on_hyphens=False
+        )
 
 
 def _headline(report: AxesReport) -> Iterator[str]:
@@ -109,7 +112,7 @@ def _measured(report: AxesReport) -> str:
 
 
 def _rows(effects: Sequence[Effect]) -> Iterator[str]:
-    rows = [(*effect_row(each), _SHORT[each.impact]) for each in effects]
+    rows = [(*effect_row(each), SHORT[each.impact]) for each in effects]
     if rows:
         yield from aligned([_COLUMNS, *rows])
 

@@ -192,6 +192,16 @@ def test_one_bit_of_a_log_probability_is_seen() -> None:
     assert effect_of(found).impact is Impact.LOGPROBS
 
 
+def test_one_bit_of_a_logit_is_seen() -> None:
+    """Where the log-probabilities that are known do not show it."""
+    before, now = (replace(BEFORE, logits=(one * 16, "b" * 16, "c" * 16)) for one in "ad")
+    found = cell_effect(CELL, before, now, ())
+
+    assert (found.divergence, found.is_exact, found.largest_shift) == (None, False, 0.0)
+    assert effect_of(found).impact is Impact.LOGPROBS
+    assert cell_effect(CELL, before, before, ()).is_exact
+
+
 def test_other_tokens_are_measured_by_the_unchanged_ones() -> None:
     """They are forced through the changed engine."""
     now = generation_of(7, 5, 9, is_traced=True)

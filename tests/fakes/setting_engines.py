@@ -50,8 +50,13 @@ def _no_fault(spec: EngineSpec) -> Sequence[Fault]:
     return ()
 
 
+def setting_facts(settings: Mapping[str, Setting]) -> Facts:
+    """Return what the built-in engine reports on settings."""
+    return {f"setting.{name}": fact for name, fact in facts_of(settings).items()}
+
+
 def _facts(spec: EngineSpec) -> Facts:
-    return {f"setting.{name}": fact for name, fact in facts_of(spec.settings).items()}
+    return setting_facts(spec.settings)
 
 
 def _verified(asked: VerifyRequest) -> Verification:

@@ -22,7 +22,7 @@ from repro_gate.core.axes import (
     is_repeated,
     on_device,
 )
-from repro_gate.core.engines import CPU, EngineSpec, ModelSpec
+from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation, Place, first_divergence
@@ -113,7 +113,7 @@ def measure_axes(plan: AxesPlan, *, ports: ExperimentPorts, started_at: str) -> 
 
 def _bounds(plan: AxesPlan, unchanged: UnchangedRun, ports: ExperimentPorts) -> Bounds:
     spec = plan.model.engine
-    is_known = spec.kind.is_built_in and spec.device == CPU
+    is_known = spec.kind.is_built_in and spec.is_cpu
     return Bounds(
         cores=plan.cores,
         prompt=unchanged.longest_prompt,
@@ -262,7 +262,10 @@ def _runs(
     worker: EngineWorker, experiment: Experiment, cells: Iterable[Cell], ports: ExperimentPorts
 ) -> Iterator[tuple[Cell, Generation]]:
     """Yield the traced runs of an experiment; several of each cell if they are side by side."""
-    runs = [CellRun(cell=cell, trace=True) for _ in range(experiment.at_a_time) for cell in cells]
+    # Other programs may not have them.
+    logits = experiment.model.engine.kind.is_built_in
+    times = experiment.at_a_time
+    runs = [CellRun(cell=cell, trace=True, logits=logits) for _ in range(times) for cell in cells]
     is_alone = experiment.at_a_time == 1
     had_neighbours = is_alone
     stream = worker.generate_all(

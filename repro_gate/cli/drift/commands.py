@@ -11,8 +11,15 @@ from repro_gate.cli.terminal.console import exit_with
 from repro_gate.core.outcome import ExitCode
 from repro_gate.errors import UsageInvalid
 
+Engines = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--engine", metavar="NAME", help="Another engine of the matrix to try; repeatable."
+    ),
+]
 
-def explain(
+
+def explain(  # noqa: PLR0913 -- one parameter for each option
     # Typer would show the Python type.
     cell: Annotated[str | None, typer.Argument(metavar="CELL", hidden=True)] = None,
     *,
@@ -38,6 +45,15 @@ def explain(
             "--from", metavar="FILE", help="Show the cell in a file that --pack has written."
         ),
     ] = None,
+    attribute: Annotated[
+        bool,
+        typer.Option(
+            "--attribute",
+            help="Also run the cell with one thing changed at a time, to find the cause.",
+        ),
+    ] = False,
+    engine: Engines = None,
+    device: Device = None,
     config: Config = None,
 ) -> None:
     """Show what is known of the divergence of one cell.
@@ -47,16 +63,30 @@ def explain(
     Reads the report of the last check and the committed golden, and starts no engine. Shows the
     cause and its reason, the candidates and the draw at the fork, how far log-probabilities moved,
     and what changed.
+
+    With --attribute it runs the cell on this machine: as it is, with each changed setting put
+    back, and with any other thing changed, and shows which gives the golden's tokens.
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.drift.explain import explain_cell, explain_pack
+        from repro_gate.cli.drift.explain import Experiments, explain_cell, explain_pack
 
+        if engine and not attribute:
+            raise UsageInvalid("--engine needs --attribute")
+        experiments = Experiments(device=device, engines=tuple(engine or ()))
         if cell is not None and source is None:
-            return explain_cell(cell, report_folder(report, config), config, pack=pack)
-        if cell is None and source is not None and report is None and pack is None:
+            return explain_cell(
+                cell,
+                report_folder(report, config),
+                config,
+                pack=pack,
+                experiments=experiments if attribute else None,
+            )
+        if cell is None and source is not None and not (report or pack or attribute):
             return explain_pack(source)
-        raise UsageInvalid("give CELL, or --from FILE without CELL, --report and --pack")
+        raise UsageInvalid(
+            "give CELL, or --from FILE without CELL, --report, --pack and --attribute"
+        )
 
     exit_with(command)
 
@@ -68,14 +98,7 @@ def axes(  # noqa: PLR0913 -- one parameter for each option
     suite: Suites = None,
     only: Only = None,
     device: Device = None,
-    engine: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--engine",
-            metavar="NAME",
-            help="Another engine of the matrix to compare with; repeatable.",
-        ),
-    ] = None,
+    engine: Engines = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Also write a page in Markdown."),

@@ -1,6 +1,7 @@
 """`repro-gate explain`: the divergence of one cell of a stored report."""
 
 import os
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -27,10 +28,25 @@ from repro_gate.reports.text.escape import one_line
 _MAX_LISTED = 5
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Experiments:
+    """What may be changed to find the cause."""
+
+    device: str | None
+    """None for that of the check."""
+    engines: tuple[str, ...]
+    """Other engines of the matrix."""
+
+
 def explain_cell(
-    pattern: str, folder: Path, config: Path | None, *, pack: Path | None = None
+    pattern: str,
+    folder: Path,
+    config: Path | None,
+    *,
+    pack: Path | None = None,
+    experiments: Experiments | None = None,
 ) -> ExitCode:
-    """Print what is known of the divergence of a cell, and write it to a file if asked to.
+    """Print what is known of the divergence of a cell; write it to a file if asked to.
 
     Raises:
         InputInvalid: there is no report of a finished check, or a file is invalid.
@@ -46,7 +62,11 @@ def explain_cell(
     if pack is not None:
         _write_pack(pack, excerpt_of(report, cell), committed)
     _print(report, cell, committed)
-    return ExitCode.PASSED
+    if experiments is None:
+        return ExitCode.PASSED
+    from repro_gate.cli.drift.attribute import run_attribution  # noqa: PLC0415 -- it is slow
+
+    return run_attribution(report, cell, committed, config, experiments)
 
 
 def explain_pack(file: Path) -> ExitCode:
@@ -61,7 +81,7 @@ def explain_pack(file: Path) -> ExitCode:
 def _print(report: GateReport, cell: CellReport, committed: Golden | None) -> None:
     facts: Facts = {} if cell.provenance is None else report.provenances[cell.provenance]
     found = diagnose(cell, facts=facts, committed=committed)
-    print(render_explanation(report, cell, found, committed), end="")
+    print(render_explanation(report, cell, found, committed), end="", flush=True)
 
 
 def _require_new(file: Path) -> None:

@@ -130,8 +130,8 @@ def test_what_is_in_a_pack_is_shown(recorded: Workspace) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ((), "give CELL, or --from FILE without CELL, --report and --pack"),
-        ((FOX, "--from", "fox.zip"), "give CELL, or --from FILE without CELL, --report and"),
+        ((), "give CELL, or --from FILE without CELL, --report, --pack and --attribute"),
+        ((FOX, "--from", "fox.zip"), "give CELL, or --from FILE without CELL, --report,"),
         (("--from", "fox.zip", "--report", "."), "give CELL, or --from FILE without CELL, --rep"),
         (("--from", "fox.zip", "--pack", "a.zip"), "give CELL, or --from FILE without CELL, --r"),
         ((FOX, "--pack", "script.json"), "script.json exists: move it away, or name another"),
