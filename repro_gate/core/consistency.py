@@ -38,13 +38,19 @@ class Inconsistency:
     """One printable line of untrusted text."""
 
 
-def validate_report(report: GateReport) -> Inconsistency | None:
-    """Return the first inconsistency of a report, or None."""
+def validate_report(report: GateReport, *, is_excerpt: bool = False) -> Inconsistency | None:
+    """Return the first inconsistency of a report, or None.
+
+    Args:
+        report: the report.
+        is_excerpt: whether it has one of the cells that a grade is of; see `excerpt_of`.
+    """
+    grades = _in_excerpt(report) if is_excerpt else _in_grades(report)
     return next(
         chain(
             _in_provenances(report.cells, known=len(report.provenances)),
             _in_verifications(report.cells),
-            _in_grades(report),
+            grades,
             _in_options("repeat_with", report.repeat_with),
         ),
         None,
@@ -97,6 +103,14 @@ def _in_verifications(cells: Iterable[CellReport]) -> Iterator[Inconsistency]:
                 expected=f"the {len(claim)} tokens that differ from run 1",
                 found=f"{len(found)} tokens",
             )
+
+
+def _in_excerpt(report: GateReport) -> Iterator[Inconsistency]:
+    if len(report.cells) != 1:
+        yield Inconsistency(place="cells", expected="one cell", found=str(len(report.cells)))
+    elif report.grades not in {(), (report.grade_of(report.cells[0]),)}:
+        expected = "only the grade of the drifted cell"
+        yield Inconsistency(place="grades", expected=expected, found="another")
 
 
 def _in_grades(report: GateReport) -> Iterator[Inconsistency]:

@@ -230,7 +230,7 @@ def excerpt_of(report: GateReport, cell: CellReport) -> GateReport:
     """Return the part of a report that is about one cell of tokens."""
     engines = tuple(engine for engine in report.engines if engine.profile == cell.profile)
     about = {cell.id, cell.suite, cell.cell.model, cell.cell.prompt, *(one.name for one in engines)}
-    index = cell.provenance
+    index, grade = cell.provenance, report.grade_of(cell)
     return replace(
         report,
         suites=(cell.suite,),
@@ -242,11 +242,7 @@ def excerpt_of(report: GateReport, cell: CellReport) -> GateReport:
         logprobs=(),
         provenances=() if index is None else (report.provenances[index],),
         notes=tuple(note for note in report.notes if note.about in about),
-        grades=tuple(
-            grade
-            for grade in report.grades
-            if (grade.suite, grade.model) == (cell.suite, cell.cell.model)
-        ),
+        grades=() if grade is None else (grade,),
     )
 
 

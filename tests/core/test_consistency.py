@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from repro_gate.core.consistency import Inconsistency, validate_report, validate_shard
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import GateReport, excerpt_of
 from repro_gate.core.shards.report import ShardReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
@@ -199,3 +199,32 @@ def test_a_control_without_the_output_that_it_varied() -> None:
     controls = (replace(control, generation=None),)
 
     assert place_in_shard(replace(shard_report_of(), controls=controls)) == "controls[0].generation"
+
+
+def test_an_excerpt_has_the_grade_of_its_cell() -> None:
+    """The other cells that it was computed from are not there."""
+    report = graded_report()
+    cell = next(one for one in report.cells if isinstance(one.verdict, Drift))
+    excerpt = excerpt_of(report, cell)
+
+    assert validate_report(excerpt, is_excerpt=True) is None
+    assert validate_report(replace(excerpt, grades=()), is_excerpt=True) is None
+    assert place_in(excerpt) is not None
+
+
+@pytest.mark.parametrize(
+    ("changes", "place"),
+    [
+        ({"cells": ()}, "cells"),
+        ({"grades": (replace(grade_of(), model="small"),)}, "grades"),
+        ({"grades": (grade_of(), grade_of())}, "grades"),
+    ],
+)
+def test_an_excerpt_is_of_one_cell(changes: Mapping[str, Any], place: str) -> None:
+    """So is its grade."""
+    report = graded_report()
+    cell = next(one for one in report.cells if isinstance(one.verdict, Drift))
+    found = validate_report(replace(excerpt_of(report, cell), **changes), is_excerpt=True)
+
+    assert found is not None
+    assert found.place == place

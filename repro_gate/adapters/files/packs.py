@@ -85,12 +85,10 @@ def parse_pack(data: bytes, file: Path) -> Pack:
     if REPORT not in contents:
         raise InputInvalid.at(file, "", expected=f"the entry {REPORT}", found="none")
     inner = file / REPORT
-    report = require_finished(parse_result(contents[REPORT], inner), inner).report
-    if len(report.cells) != 1:
-        found = str(len(report.cells))
-        raise InputInvalid.at(inner, "result.report.cells", expected="one cell", found=found)
-    cell = report.cells[0]
-    return Pack(report=report, golden=_golden(contents.get(GOLDEN), file / GOLDEN, cell))
+    result = parse_result(contents[REPORT], inner, is_excerpt=True)
+    report = require_finished(result, inner).report
+    golden = _golden(contents.get(GOLDEN), file / GOLDEN, report.cells[0])
+    return Pack(report=report, golden=golden)
 
 
 def zipped(contents: dict[str, bytes]) -> bytes:

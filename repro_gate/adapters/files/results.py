@@ -95,15 +95,25 @@ def read_result(file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
     return parse_result(_bytes(file, max_bytes), file, max_bytes=max_bytes)
 
 
-def parse_result(data: bytes, file: Path, *, max_bytes: int = MAX_BYTES) -> CheckResult:
-    """Return the result in the bytes of a report.json; raises `InputInvalid`."""
+def parse_result(
+    data: bytes, file: Path, *, max_bytes: int = MAX_BYTES, is_excerpt: bool = False
+) -> CheckResult:
+    """Return the result in the bytes of a report.json; raises `InputInvalid`.
+
+    Args:
+        data: the bytes.
+        file: where they are from, for messages.
+        max_bytes: how many there may be.
+        is_excerpt: whether it is about one cell; see `excerpt_of`.
+    """
     document = _document(data, file, max_bytes)
     if isinstance(document, dict):
         known = {field.name for field in fields(ReportFile)}
         document = {key: document[key] for key in document if key in known}  # pyright: ignore[reportUnknownVariableType]
     content: ReportFile = _decoded(file, document, ReportFile)
     if isinstance(content.result, FinishedCheck):
-        _require_consistent(file, validate_report(content.result.report), within="result.report")
+        found = validate_report(content.result.report, is_excerpt=is_excerpt)
+        _require_consistent(file, found, within="result.report")
     return content.result
 
 

@@ -3,6 +3,7 @@
 import json
 import stat
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,7 @@ from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import InputInvalid
 from tests.fakes.reports import drifted, every_verdict, not_run, report_of
-from tests.fakes.values import cell_of, generation_of, golden_of
+from tests.fakes.values import cell_of, generation_of, golden_of, grade_of
 
 FILE = Path("sent.zip")
 CELL = drifted(cell_of("fox"))
@@ -77,8 +78,8 @@ def with_entry(name: str = REPORT, content: bytes = CONTENTS[REPORT], **changes:
 
 @pytest.mark.parametrize("cell", every_verdict(), ids=lambda cell: cell.verdict.word)
 def test_a_pack_is_read_as_it_was_written(cell: CellReport, tmp_path: Path) -> None:
-    """Whatever the verdict, and with the golden that is committed."""
-    report = excerpt_of(report_of(), cell)
+    """Whatever the verdict, with the grade, and with the golden that is committed."""
+    report = excerpt_of(replace(report_of(), grades=(grade_of(),)), cell)
     golden = None if cell.profile is None else golden_of(cell.cell, generation_of(1, 2))
     write_pack(tmp_path / FILE, report_text(FinishedCheck(report=report), {}), golden)
 
