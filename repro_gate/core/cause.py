@@ -1,7 +1,7 @@
 """What kind of change made the tokens of a cell diverge."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, assert_never
 
@@ -65,7 +65,6 @@ class Cause(StrEnum):
 class Diagnosis:
     """A divergence, with everything that a report and a golden know about its cause."""
 
-    cause: Cause
     divergence: Divergence
     before: Generation
     """The golden, or run 1 where runs differ."""
@@ -73,10 +72,28 @@ class Diagnosis:
     """The first run; None where another run differs from it, of which one token is kept."""
     positions: tuple[Position, ...]
     """Those with known log-probabilities on both sides."""
-    redefined: tuple[FactChange, ...] = ()
-    """How the definition of the cell changed."""
+    redefined: tuple[FactChange, ...] | None = None
+    """How the definition of the cell changed; None where the golden is for the same one."""
     changes: tuple[FactChange, ...] = ()
     """What changed in the provenance."""
+    grade: Grade | None = None
+    """Of a drift."""
+
+    @property
+    def cause(self) -> Cause:
+        """The kind of change."""
+        if self.redefined is not None:
+            return Cause.DEFINITION
+        match self.divergence.place:
+            case Place.TEMPLATE:
+                return Cause.TEMPLATE
+            case Place.PROMPT:
+                return Cause.TOKENIZER
+            case Place.OUTPUT | Place.LOGITS:
+                is_model = changed_files(self.changes)
+                return Cause.MODEL if is_model else _graded(_cause_in_output(self), self.grade)
+            case _:
+                assert_never(self.divergence.place)
 
     @property
     def has_logits(self) -> bool:
@@ -108,18 +125,15 @@ def diagnose(
         return None
     match verdict:
         case Drift():
-            found = _of_drift(report, verdict, first)
-            return replace(found, cause=_graded(_cause(found), grade))
+            return _of_drift(report, verdict, first, grade)
         case Nondeterministic():
-            found = Diagnosis(
-                cause=Cause.UNKNOWN,
+            return Diagnosis(
                 divergence=verdict.divergence,
                 before=first,
                 now=None,
                 # Only a verification has log-probabilities besides those of run 1.
                 positions=positions_of(first, None, report.verification),
             )
-            return replace(found, cause=_cause(found))
         case Unrecorded():
             return _of_definition(report, verdict, first, facts, committed)
         case Match() | Vacuous() | Inconclusive():
@@ -128,14 +142,16 @@ def diagnose(
             assert_never(verdict)
 
 
-def _of_drift(report: CellReport, drift: Drift, first: Generation) -> Diagnosis:
+def _of_drift(
+    report: CellReport, drift: Drift, first: Generation, grade: Grade | None = None
+) -> Diagnosis:
     return Diagnosis(
-        cause=Cause.UNKNOWN,
         divergence=drift.divergence,
         before=drift.golden.generation,
         now=first,
         positions=positions_of(drift.golden.generation, first, report.verification),
         changes=drift.provenance,
+        grade=grade,
     )
 
 
@@ -153,7 +169,6 @@ def _of_definition(
         # It is not the golden that the check compared with.
         return None
     return Diagnosis(
-        cause=Cause.DEFINITION,
         divergence=divergence,
         before=committed.generation,
         now=first,
@@ -163,23 +178,9 @@ def _of_definition(
     )
 
 
-def _cause(found: Diagnosis) -> Cause:
-    match found.divergence.place:
-        case Place.TEMPLATE:
-            return Cause.TEMPLATE
-        case Place.PROMPT:
-            return Cause.TOKENIZER
-        case Place.OUTPUT:
-            return Cause.MODEL if changed_files(found.changes) else _cause_in_output(found)
-        case Place.LOGITS:
-            return Cause.MODEL if changed_files(found.changes) else Cause.NUMERIC
-        case _:
-            assert_never(found.divergence.place)
-
-
 def _cause_in_output(found: Diagnosis) -> Cause:
     divergence, positions = found.divergence, found.up_to_fork
-    if divergence.logits_from is not None:
+    if divergence.place is Place.LOGITS or divergence.logits_from is not None:
         return Cause.NUMERIC
     if found.has_logits:
         return Cause.SAMPLER

@@ -130,7 +130,7 @@ def _reason(found: Diagnosis) -> str:
     place = format_place(found.divergence)
     match found.cause:
         case Cause.DEFINITION:
-            changed = "; ".join(map(format_change, map(escape_change, found.redefined)))
+            changed = "; ".join(map(format_change, map(escape_change, found.redefined or ())))
             text = f"the golden is for another definition of the cell: {changed}"
         case Cause.TEMPLATE:
             text = f"the chat is rendered as another text, from {place} on"
