@@ -23,11 +23,19 @@ from repro_gate.adapters.files.packs import (
 )
 from repro_gate.adapters.files.results import REPORT, report_text
 from repro_gate.adapters.files.snapshots import golden_text
-from repro_gate.core.report import CellReport, FinishedCheck, UnfinishedCheck, excerpt_of
+from repro_gate.core.cause import diagnose
+from repro_gate.core.report import (
+    CellReport,
+    FinishedCheck,
+    GateReport,
+    UnfinishedCheck,
+    excerpt_of,
+)
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import InputInvalid
-from tests.fakes.reports import drifted, every_verdict, not_run, report_of
+from repro_gate.reports.explain import render_explanation
+from tests.fakes.reports import OTHER_RUN, drifted, every_verdict, not_run, report_of
 from tests.fakes.values import cell_of, generation_of, golden_of, grade_of
 
 FILE = Path("sent.zip")
@@ -55,6 +63,14 @@ def refusal_of(data: bytes) -> str:
         parse_pack(data, FILE)
     assert str(caught.value).isprintable()
     return str(caught.value).removeprefix(str(FILE))
+
+
+def page_of(report: GateReport, cell: CellReport, golden: Golden) -> str:
+    """Return what `explain` shows of a cell."""
+    facts = {} if cell.provenance is None else report.provenances[cell.provenance]
+    grade = report.grade_of(cell)
+    found = diagnose(cell, facts=facts, committed=golden, grade=grade)
+    return render_explanation(report, cell, found, golden)
 
 
 def accepted(data: bytes) -> Pack | None:
@@ -85,6 +101,16 @@ def test_a_pack_is_read_as_it_was_written(cell: CellReport, tmp_path: Path) -> N
 
     assert read_pack(tmp_path / FILE) == Pack(report=report, golden=golden)
     assert list(tmp_path.iterdir()) == [tmp_path / FILE]
+
+
+@pytest.mark.parametrize("cell", every_verdict(), ids=lambda cell: cell.verdict.word)
+def test_an_excerpt_shows_the_same_page(cell: CellReport) -> None:
+    """Nothing of other cells is shown of one."""
+    report = replace(report_of(), grades=(grade_of(),))
+    golden = golden_of(cell.cell, OTHER_RUN)
+
+    excerpt = excerpt_of(report, cell)
+    assert page_of(excerpt, excerpt.cells[0], golden) == page_of(report, cell, golden)
 
 
 def test_the_same_content_gives_the_same_bytes(tmp_path: Path) -> None:
