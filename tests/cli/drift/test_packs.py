@@ -93,8 +93,8 @@ def test_a_pack_has_nothing_of_other_cells(recorded: Workspace) -> None:
     assert [each["id"] for each in document["cells"]] == [FOX]
     assert (report["controls"], len(report["provenances"])) == ([], 1)
     assert "haiku" not in json.dumps(document)
-    assert [each["repeat"] for each in document["findings"]] == [
-        f"repro-gate check --suite quick --only {FOX}"
+    assert f"repro-gate check --suite quick --only {FOX}" in [
+        each["repeat"] for each in document["findings"]
     ]
 
 
