@@ -55,6 +55,8 @@ def test_the_engine_is_measured_with_one_context_and_with_two(model: Path) -> No
         r"contexts (\d): \d+ tokens/s, time/bare [\d.]+, identical (.*);", done.stdout
     )
     assert found == [("1", "6 of 6"), ("2", "6 of 6")]
+    costs = re.findall(r"(trace|logits): -?[\d.]+ ms more per token, time [\d.]+\n", done.stdout)
+    assert costs == ["trace", "logits"]
 
 
 def test_a_token_that_depends_on_the_contexts_fails(model: Path, tmp_path: Path) -> None:

@@ -27,7 +27,13 @@ def _requests() -> list[tuple[Method, Mapping[str, Any]]]:
     """Return generations, scores and requests that are refused, mixed."""
     mixed: list[tuple[Method, Mapping[str, Any]]] = []
     for prompt, seed in product(_PROMPTS, range(1, 5)):
-        cell = {"prompt": prompt, "seed": seed, "max_tokens": 5 * seed, "trace": seed == 1}
+        cell = {
+            "prompt": prompt,
+            "seed": seed,
+            "max_tokens": 5 * seed,
+            "trace": seed == 1,
+            "logits": True,
+        }
         mixed.append((Method.GENERATE, CELL | cell))
         mixed.append((Method.SCORE, {"prompt": prompt, "response": list(range(40 * seed))}))
         mixed.append(_REFUSED[seed % len(_REFUSED)])

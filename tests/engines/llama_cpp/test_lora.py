@@ -36,7 +36,7 @@ def output(engine: "DrivenEngine", *loaded: Any, **settings: Any) -> Any:
     """Return the generation and the score of a model with adapters."""
     engine.ask(Method.LOAD, **params(*loaded, **settings))
     scored = engine.ask(Method.SCORE, prompt="The quick", response=" brown fox")
-    return engine.generate(trace=True), scored["logprobs"]
+    return engine.generate(trace=True, logits=True), scored["logprobs"]
 
 
 @pytest.fixture(name="model")
@@ -77,7 +77,7 @@ def test_every_context_has_the_adapters(
     first = adapter(tmp_path / "a.gguf", model)
     expected = output(idle_engine, model, (first, 1.0))[0]
     idle_engine.ask(Method.LOAD, **params(model, (first, 1.0), contexts=3))
-    alike = [{**CELL, "trace": True}] * 6
+    alike = [{**CELL, "trace": True, "logits": True}] * 6
 
     found = idle_engine.ask_together([(Method.GENERATE, cell) for cell in alike])
 

@@ -39,17 +39,17 @@ def test_a_run_after_others_equals_a_cold_one(
     """No state is left of other prompts, which a recurrent model has outside of a cache."""
     fresh = start_engine()
     fresh.load(kind)
-    cold = fresh.generate(prompt=_LONG, trace=True)
+    cold = fresh.generate(prompt=_LONG, trace=True, logits=True)
     for prompt in ("Once upon a time", _LONG[:40], "x"):
         engine.generate(prompt=prompt)
-        assert engine.generate(prompt=_LONG, trace=True) == cold
+        assert engine.generate(prompt=_LONG, trace=True, logits=True) == cold
 
 
 def test_contexts_side_by_side_change_no_bit(kind: Path, start_engine: "EngineStarter") -> None:
     """Four runs at a time are those of one context."""
     fresh = start_engine()
     cells = [
-        (Method.GENERATE, CELL | {"prompt": prompt, "seed": seed, "trace": True})
+        (Method.GENERATE, CELL | {"prompt": prompt, "seed": seed, "trace": True, "logits": True})
         for prompt in ("The quick brown fox", _LONG)
         for seed in (1, 2, 3)
     ]
