@@ -14,8 +14,8 @@ A rule can `sleep` for some seconds; write `stderr` or a `half` line; `exit`, or
 `signal`; write `raw` bytes; `refuse` with an error; replace values by those of its `result`;
 `shift` every log-probability of a score by some nats.
 
-With `verifies` in the script it verifies tokens. All are drawn again, but for as many as the
-setting `missed` of the loaded model says.
+The setting `voice` changes every output. With `verifies` in the script it verifies tokens: as many
+as the setting `missed` are not drawn again, and `moved` lowers their log-probabilities.
 """
 
 import hashlib
@@ -114,7 +114,7 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
     if asked["method"] == "score":
         return _scored(asked, shift=(rule or {}).get("shift", 0)) | changes
     if asked["method"] == "verify" and "verifies" in script:
-        return _verified(asked, missed=asked["settings"].get("missed", 0))
+        return _verified(asked, **{"missed": 0, "moved": 0.0} | _numbers(asked["settings"]))
     reply = _generated(asked)
     if asked.get("logits"):
         reply["logits"] = _logits(reply)
@@ -123,8 +123,13 @@ def _answer(script: dict[str, Any], asked: dict[str, Any], rule: dict[str, Any] 
     return {**reply, "trace": choices} if asked["trace"] else reply
 
 
+def _numbers(settings: dict[str, Any]) -> dict[str, Any]:
+    return {name: settings[name] for name in ("missed", "moved") if name in settings}
+
+
 def _generated(asked: dict[str, Any]) -> dict[str, Any]:
     text = f"{asked['model']}|{asked['prompt']}|{asked['seed'] if asked['temperature'] else 0}"
+    text += asked["settings"].get("voice", "")
     digest = hashlib.sha256(text.encode()).digest()
     return {
         "prompt": [_token(ord(character) % 256) for character in asked["prompt"]],
@@ -158,11 +163,11 @@ def _scored(asked: dict[str, Any], *, shift: float) -> dict[str, Any]:
     return {**reply, "sampling_logprobs": [value / temperature for value in logprobs]}
 
 
-def _verified(asked: dict[str, Any], *, missed: int) -> dict[str, Any]:
+def _verified(asked: dict[str, Any], *, missed: int, moved: float) -> dict[str, Any]:
     entries = [
         {
-            "logprob": -0.5,
-            "best": [[number, -0.5], [256, -1.5]],
+            "logprob": -0.5 - moved,
+            "best": [[number, -0.5 - moved], [256, -1.5]],
             "drawn": 256 if place < missed else number,
             "uniform": 0.5,
             "share": [0.6, 0.7] if place < missed else [0.4, 0.6],

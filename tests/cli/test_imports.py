@@ -45,6 +45,22 @@ def test_tokens_need_no_statistics_no_http_no_validator_and_no_pytest(recorded: 
     assert ("typer" in imported, imported & _SLOW) == (True, set())
 
 
+def test_only_a_drift_with_references_needs_numpy(recorded: Workspace) -> None:
+    """It is graded by a test; without references or without drift none is made."""
+    variants = {"other": {"settings": {"missed": 2}}}
+    drifting = recorded.engine() | {"settings": {"voice": "!", "moved": 0.5}}
+    recorded.write_script(verifies=True)
+    recorded.write_matrix(engines={"scripted": drifting}, variants=variants)
+    assert _imported(recorded, "check", code=10) & _SLOW == set()
+
+    recorded.write_matrix(variants=variants)
+    assert recorded.run("record-reference", "--yes").code == 0
+    assert _imported(recorded, "check") & _SLOW == set()
+
+    recorded.write_matrix(engines={"scripted": drifting}, variants=variants)
+    assert _imported(recorded, "check", code=10) & _SLOW == {"numpy"}
+
+
 def test_findings_need_no_pytest(recorded: Workspace) -> None:
     """What was observed is written without syrupy."""
     shutil.rmtree(recorded.snapshots)
