@@ -221,8 +221,11 @@ def not_rounding(report: CellReport) -> GradeReason | None:
         case Place.PROMPT:
             return GradeReason.TOKENIZER
         case Place.OUTPUT:
-            is_sampler = _cause_in_output(_of_drift(report, drift, first)) is Cause.SAMPLER
-            return GradeReason.SAMPLER if is_sampler and _is_chosen(report, drift) else None
+            found = _of_drift(report, drift, first)
+            is_sampler = _cause_in_output(found) is Cause.SAMPLER
+            # Of logits that are equal to the bit no digit is missing.
+            is_chosen = found.has_logits or _is_chosen(report, drift)
+            return GradeReason.SAMPLER if is_sampler and is_chosen else None
         case Place.LOGITS:
             return None
         case _:
@@ -238,7 +241,10 @@ def _is_chosen(report: CellReport, drift: Drift) -> bool:
     if position >= len(report.verification):
         return False
     forked = report.verification[position]
-    distance = clipped_distance(forked, is_greedy=report.cell.sampler.is_greedy)
+    is_greedy = report.cell.sampler.is_greedy
+    distance = clipped_distance(forked, is_greedy=is_greedy)
+    if distance is None and not is_greedy:
+        distance = forked.least_distance
     return distance is not None and distance > _NEAR_TIE
 
 

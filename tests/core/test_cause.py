@@ -21,7 +21,7 @@ from repro_gate.core.tokens.verdicts import (
     Vacuous,
     Verdict,
 )
-from repro_gate.core.tokens.verification import VerifiedToken
+from repro_gate.core.tokens.verification import Share, VerifiedToken
 from tests.fakes.values import (
     CHAT,
     PROFILE,
@@ -207,6 +207,30 @@ def test_another_choice_is_not_rounding() -> None:
     before, after = (generation_of(7, 8, logits=each) for each in ("ab", "ac"))
     for harmless in (drift_of(), drift_of(before, after), report_of(Match())):
         assert not_rounding(harmless) is None
+
+
+def test_equal_logits_leave_no_near_tie() -> None:
+    """A golden has four decimals of a log-probability, and every bit of a digest."""
+    golden = generation_of(7, 8, 9, logits="abc")
+
+    assert not_rounding(drift_of(golden, generation_of(7, 5, 9, logits="ab1"))) is not None
+    assert not_rounding(drift_of(golden, generation_of(7, 5, 9, logits="a1c"))) is None
+
+
+@pytest.mark.parametrize(
+    ("low", "reason"),
+    [(0.6, GradeReason.SAMPLER), (0.5, None)],
+)
+def test_an_unknown_random_number_is_where_a_token_is_drawn(
+    low: float, reason: GradeReason | None
+) -> None:
+    """Far from the golden's token, unless the two are neighbours."""
+    chosen = as_recorded(GOLDEN)
+    share, drawn = Share(low=0.1, high=0.5), Share(low=low, high=0.9)
+    forked = replace(chosen[1], uniform=None, share=share, drawn_share=drawn)
+    report = replace(drift_of(), verification=(chosen[0], forked, chosen[2]))
+
+    assert not_rounding(report) is reason
 
 
 def test_without_a_verification_a_choice_has_no_distance() -> None:

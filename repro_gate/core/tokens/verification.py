@@ -42,6 +42,10 @@ class Share:
         """Return how far a number between 0 and 1 lies outside; 0 for one inside."""
         return max(self.low - number, number - self.high, 0.0)
 
+    def gap(self, other: "Share") -> float:
+        """Return how far the nearest number in another share lies outside."""
+        return max(self.low - other.high, other.low - self.high, 0.0)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedToken:
@@ -79,6 +83,16 @@ class VerifiedToken:
             if self.share is None
             else min(MAX_DISTANCE, self.share.distance(self.uniform))
         )
+
+    @property
+    def least_distance(self) -> float | None:
+        """How far at least an unknown random number is, as it draws another token.
+
+        None when the share of that token is not known.
+        """
+        if self.drawn_share is None:
+            return None
+        return MAX_DISTANCE if self.share is None else self.share.gap(self.drawn_share)
 
 
 Verification: TypeAlias = tuple[VerifiedToken, ...]

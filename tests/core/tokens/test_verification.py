@@ -43,6 +43,24 @@ def test_the_distance_is_that_of_the_random_number(
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "distance"),
+    [
+        ({"share": Share(low=0.1, high=0.3), "drawn_share": Share(low=0.4, high=0.9)}, 0.1),
+        ({"share": Share(low=0.9, high=1.0), "drawn_share": Share(low=0.4, high=0.9)}, 0.0),
+        ({"share": None, "drawn_share": Share(low=0.4, high=0.9)}, 0.5),
+        ({"drawn_share": None}, None),
+    ],
+)
+def test_an_unknown_number_is_in_the_share_of_what_is_drawn(
+    changes: dict[str, Any], distance: float | None
+) -> None:
+    """So that it has a least distance from another share."""
+    assert replace(TOKEN, uniform=None, **changes).least_distance == (
+        None if distance is None else pytest.approx(distance)
+    )
+
+
 def test_a_number_in_a_share_has_no_distance() -> None:
     """The ends belong to the share."""
     share = Share(low=0.25, high=0.5)
