@@ -20,6 +20,7 @@ from repro_gate.core.tokens.comparison import (
 )
 from repro_gate.core.tokens.generation import Generation, Place, Token, first_divergence
 from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.grade import GradeWord
 from repro_gate.core.tokens.verdicts import Drift, Unrecorded
 from repro_gate.core.tokens.verification import Share, VerifiedToken
 from repro_gate.reports.findings.divergence import (
@@ -32,7 +33,9 @@ from repro_gate.reports.findings.divergence import (
     token_diff,
 )
 from repro_gate.reports.findings.facts import by_effect, known_change
-from repro_gate.reports.findings.wording import describe, describe_former
+from repro_gate.reports.findings.grades import describe_graded
+from repro_gate.reports.findings.tokens import grade_finding
+from repro_gate.reports.findings.wording import describe_former
 from repro_gate.reports.text.escape import clipped, escape_change, format_change, log_line
 from repro_gate.reports.text.format import nats, plural
 
@@ -44,6 +47,10 @@ _BAR: Final = 20
 _SCALE: Final = 88
 """Characters from 0 to 1."""
 
+_OVER_THE_SUITE: Final = {
+    Cause.ROUNDING: f"; over the cells of the suite this is {GradeWord.CONSISTENT}",
+    Cause.BEHAVIOURAL: f"; over the cells of the suite this is {GradeWord.BEYOND}",
+}
 _DIGEST: Final = re.compile(r"\b([0-9a-f]{12})[0-9a-f]{52}\b")
 
 _Line = tuple[str, str]
@@ -69,6 +76,7 @@ def render_explanation(
             list(_draw(cell, found)),
             list(_shift(found)),
             list(_forced(cell, found)),
+            list(_graded(report, cell)),
             list(_changed(found)),
         ]
     lines = [line for block in blocks if block for line in [*block, ""]][:-1]
@@ -78,7 +86,7 @@ def render_explanation(
 def _headline(
     report: GateReport, cell: CellReport, found: Diagnosis | None, committed: Golden | None
 ) -> Iterator[str]:
-    description = describe(cell)
+    description = describe_graded(cell, report)
     yield f"{cell.verdict.word}  {cell.id}"
     yield f"{_INDENT}{description.claim}"
     known = [("reason", description.reason), ("remedy", description.remedy)]
@@ -91,6 +99,7 @@ def _headline(
             *(() if cell.profile is None else [("profile", cell.profile)]),
             *(("golden", text) for text in _since(cell, found, committed)),
             ("cause", _no_divergence(cell) if found is None else _reason(found)),
+            *(("grade", text) for text in [description.grade] if text is not None),
         ]
     )
 
@@ -145,7 +154,7 @@ def _reason(found: Diagnosis) -> str:
                 "seed, sampler or its parameters"
             )
         case Cause.NUMERIC | Cause.ROUNDING | Cause.BEHAVIOURAL:
-            text = _other_numbers(found)
+            text = f"{_other_numbers(found)}{_OVER_THE_SUITE.get(found.cause, '')}"
         case Cause.UNKNOWN:
             text = _unknown(found)
         case _:
@@ -342,6 +351,16 @@ def _forced(cell: CellReport, found: Diagnosis) -> Iterator[str]:
         lines.append(("same best", f"{forced.same_best} of {positions}"))
     yield "all tokens of the golden, forced through this engine one after the other"
     yield from _labelled(lines)
+
+
+def _graded(report: GateReport, cell: CellReport) -> Iterator[str]:
+    """Yield the grade of the cell's model in its suite, with the numbers that it rests on."""
+    grade = report.grade_of(cell)
+    if grade is not None:
+        finding = grade_finding(grade, report)
+        yield f"{finding.word}: {finding.subject}"
+        yield from _wrapped(f"{_INDENT}{finding.description.claim}", _INDENT)
+        yield from _labelled(list(finding.details))
 
 
 def _changed(found: Diagnosis) -> Iterator[str]:

@@ -5,18 +5,13 @@ from dataclasses import dataclass
 from xml.etree import ElementTree as ET
 
 from repro_gate.core.logprobs.report import LogprobReport
-from repro_gate.core.outcome import Outcome, decide, outcome_of_verdict
+from repro_gate.core.outcome import Outcome, decide, outcome_of_cell, outcome_of_verdict
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.verdicts import Drift, Orphan
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.divergence import evidence, explain
-from repro_gate.reports.findings.grades import (
-    Grades,
-    describe_graded,
-    grades_of,
-    outcome_of_cell,
-)
+from repro_gate.reports.findings.grades import describe_graded
 from repro_gate.reports.findings.logprob_evidence import logprob_lines
 from repro_gate.reports.findings.logprob_wording import (
     describe_logprob_control,
@@ -80,10 +75,9 @@ def render_junit(report: GateReport) -> str:
 
 
 def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
-    grades = grades_of(report)
     by_suite: dict[str, list[_Case]] = {name: [] for name in report.suites}
     for cell in report.cells:
-        by_suite.setdefault(cell.suite, []).append(_cell_case(cell, grades))
+        by_suite.setdefault(cell.suite, []).append(_cell_case(cell, report))
     suites = [
         *by_suite.items(),
         (_ORPHANS, [_orphan_case(orphan, _ORPHANS, "golden") for orphan in report.orphans]),
@@ -96,7 +90,7 @@ def _suites(report: GateReport) -> list[tuple[Escaped, list[_Case]]]:
     return named
 
 
-def _cell_case(cell: CellReport, grades: Grades) -> _Case:
+def _cell_case(cell: CellReport, report: GateReport) -> _Case:
     former, explanation = describe_former([cell]), explain(cell)
     lines = [
         *([] if former is None else [("tokens", former)]),
@@ -105,8 +99,8 @@ def _cell_case(cell: CellReport, grades: Grades) -> _Case:
     return _case(
         f"{cell.suite}.{cell.cell.model}",
         cell.id,
-        (outcome_of_cell(cell, grades), cell.verdict.word),
-        describe_graded(cell, grades),
+        (outcome_of_cell(cell, report), cell.verdict.word),
+        describe_graded(cell, report),
         lines,
     )
 

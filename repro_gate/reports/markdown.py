@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from repro_gate.core.outcome import decide, exit_code_for
+from repro_gate.core.outcome import decide, exit_code_for, outcome_of_cell
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import escape_bytes, escape_text
 from repro_gate.core.tokens.cell import Cell
@@ -12,13 +12,7 @@ from repro_gate.core.tokens.generation import Generation, text_of
 from repro_gate.core.tokens.golden import Facts, definition
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
-from repro_gate.reports.findings.grades import (
-    Grades,
-    describe_graded,
-    format_verdicts,
-    grades_of,
-    outcome_of_cell,
-)
+from repro_gate.reports.findings.grades import describe_graded, format_verdicts
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import WORDS, describe, describe_control
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
@@ -86,7 +80,6 @@ def _tokens(report: GateReport) -> Iterator[Block]:
 
 
 def _models(report: GateReport) -> Iterator[Block]:
-    grades = grades_of(report)
     for model, cells in summary.by_model(report).items():
         yield [f"## Model {code(model)}"]
         profiles = dict.fromkeys(cell.profile or "unknown" for cell in cells)
@@ -96,12 +89,12 @@ def _models(report: GateReport) -> Iterator[Block]:
             cell = found.cell
             prompts.setdefault((cell.prompt, cell.input, cell.sampler), []).append(found)
         for same_prompt in prompts.values():
-            yield from _prompt(same_prompt, grades)
+            yield from _prompt(same_prompt, report)
         words = f"{summary.format_runs(cells)}, {summary.format_agreement(cells)}"
         yield [f"**Summary of {code(model)}**: {words}."]
 
 
-def _prompt(cells: Sequence[CellReport], grades: Grades) -> Iterator[Block]:
+def _prompt(cells: Sequence[CellReport], report: GateReport) -> Iterator[Block]:
     cell, sampler = cells[0].cell, cells[0].cell.sampler
     yield [f"### Prompt {code(cell.prompt)}"]
     if cell.chat is None:
@@ -123,7 +116,7 @@ def _prompt(cells: Sequence[CellReport], grades: Grades) -> Iterator[Block]:
         yield further
     for found in cells:
         yield [f"#### Seed {found.cell.seed}"]
-        yield _seed(found, grades)
+        yield _seed(found, report)
 
 
 def _further(cell: Cell) -> dict[str, str]:
@@ -138,9 +131,9 @@ def _further(cell: Cell) -> dict[str, str]:
     }
 
 
-def _seed(found: CellReport, grades: Grades) -> Block:
-    verdict = f"{mark(outcome_of_cell(found, grades))} {found.verdict.word}"
-    description = describe_graded(found, grades)
+def _seed(found: CellReport, report: GateReport) -> Block:
+    verdict = f"{mark(outcome_of_cell(found, report))} {found.verdict.word}"
+    description = describe_graded(found, report)
     grade = "" if description.grade is None else f"; {description.grade}"
     lines = [
         f"- **Runs**: {found.runs}",

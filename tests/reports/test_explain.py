@@ -1,5 +1,6 @@
 """The divergence of one cell at a terminal."""
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -13,10 +14,12 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation, first_divergence
 from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.grade import FailingDrift, Grade, GradeWord
 from repro_gate.core.tokens.verdicts import Drift, FormerGolden, Unrecorded
 from repro_gate.core.tokens.verification import Share, Verification
 from repro_gate.reports.explain import WIDTH, render_explanation
 from tests.fakes.values import CHAT, GREEDY, golden_of, verification_of
+from tests.reports.conftest import GRADES
 from tests.reports.random_reports import foreign_texts
 
 Text = Callable[..., Generation]
@@ -30,7 +33,7 @@ CHANGES = (
 def page(report: GateReport, committed: Golden | None = None) -> str:
     """Return the page of the first cell of a report."""
     cell = report.cells[0]
-    found = diagnose(cell, facts={}, committed=committed)
+    found = diagnose(cell, facts={}, committed=committed, grade=report.grade_of(cell))
     return render_explanation(report, cell, found, committed)
 
 
@@ -74,6 +77,27 @@ def test_everything_is_known_of_a_drift(
 ) -> None:
     """Both sides at the fork, the draw, the shifts, and what changed."""
     assert page(gate_report(drifted, commit="ab" * 20), golden_in(drifted)) == snapshot
+
+
+@pytest.mark.parametrize(
+    ("grade", "cause"),
+    list(zip(GRADES, ("rounding: ", "numeric: ", "behavioural: "), strict=True)),
+    ids=lambda value: value if isinstance(value, str) else value.word,
+)
+def test_the_grade_of_the_suite_is_shown_with_its_numbers(
+    drifted: CellReport, gate_report: Callable[..., GateReport], grade: Grade, cause: str
+) -> None:
+    """It names the cause where log-probabilities differ."""
+    graded = replace(grade, model=drifted.cell.model, fail_on=FailingDrift.BEYOND_ROUNDING)
+    text = page(gate_report(drifted, grades=(graded,)), golden_in(drifted))
+
+    over_the_suite = re.sub(r"\s+", " ", text.partition("  grade ")[0])
+    assert f"cause {cause}the log-probabilities up to the fork are not" in over_the_suite
+    is_decided = grade.word is not GradeWord.UNDECIDED
+    assert (f"over the cells of the suite this is {grade.word}" in over_the_suite) == is_decided
+    assert f"\n\n{grade.word}: tiny-qwen2 in suite embedded\n  the " in text
+    assert f"\n  distance       {grade.distance:.4f} here, the mean of 15 cells" in text
+    assert ("lets pass" in text) == (grade.word is GradeWord.CONSISTENT)
 
 
 def test_runs_that_differ_have_no_golden(

@@ -2,26 +2,48 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import get_args
 
 from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.report import LogprobCellReport
 from repro_gate.core.logprobs.verdicts import Agrees, LogprobVerdict
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.core.tokens.verdicts import Match, Orphan, Verdict
+from repro_gate.core.tokens.grade import FailingDrift, Grade
+from repro_gate.core.tokens.verdicts import Drift, Match, Orphan, Verdict
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.summary import render_summary
-from repro_gate.reports.findings.tokens import token_findings
+from repro_gate.reports.findings.tokens import grade_findings, token_findings
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from tests.fakes.reports import render_json
+from tests.reports.conftest import GRADES
 from tests.reports.random_reports import RandomReports, hostile_texts
 
 Build = Callable[..., GateReport]
+
+
+def grades_for(report: GateReport) -> st.SearchStrategy[tuple[Grade, ...]]:
+    """Return grades of the drifts in a report, of any word and for any suite."""
+    drifted = {
+        (cell.suite, cell.cell.model) for cell in report.cells if isinstance(cell.verdict, Drift)
+    }
+    return st.tuples(
+        *(
+            st.builds(
+                partial(replace, suite=suite, model=model),
+                st.sampled_from(GRADES),
+                fail_on=st.sampled_from(FailingDrift),
+            )
+            for suite, model in sorted(drifted)
+            if suite
+        )
+    )
 
 
 def test_the_sample_has_every_verdict(rich_report: GateReport) -> None:
@@ -84,12 +106,14 @@ def test_every_report_has_the_orphans(
     assert all(each in on_terminal(report) for each in ids)
 
 
-@given(report=RandomReports(hostile_texts).reports)
+@given(report=RandomReports(hostile_texts).reports, data=st.data())
 @settings(deadline=None)
-def test_whatever_fails_a_check_is_a_finding(report: GateReport) -> None:
-    """A check fails exactly if it has a finding that failed."""
+def test_whatever_fails_a_check_is_a_finding(report: GateReport, data: st.DataObject) -> None:
+    """A check fails exactly if it has a finding that failed; a suite may let drifts pass."""
+    report = replace(report, grades=data.draw(grades_for(report)))
     hosted = (found for part in report.logprobs for found in logprob_findings(part, report))
-    outcomes = {found.outcome for found in (*token_findings(report), *hosted)}
+    found = (*grade_findings(report), *token_findings(report), *hosted)
+    outcomes = {each.outcome for each in found}
 
     assert (Outcome.FAILED in outcomes) == (decide(report) is Outcome.FAILED)
 

@@ -80,7 +80,7 @@ def explain_pack(file: Path) -> ExitCode:
 
 def _print(report: GateReport, cell: CellReport, committed: Golden | None) -> None:
     facts: Facts = {} if cell.provenance is None else report.provenances[cell.provenance]
-    found = diagnose(cell, facts=facts, committed=committed)
+    found = diagnose(cell, facts=facts, committed=committed, grade=report.grade_of(cell))
     print(render_explanation(report, cell, found, committed), end="", flush=True)
 
 

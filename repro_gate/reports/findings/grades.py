@@ -3,9 +3,9 @@
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
-from typing import Final, TypeAlias, assert_never
+from typing import Final, assert_never
 
-from repro_gate.core.outcome import Outcome, outcome_of_verdict
+from repro_gate.core.outcome import Outcome, outcome_of_cell
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.grade import (
     ALPHA,
@@ -39,34 +39,9 @@ _REASONS: Final = {
     GradeReason.STALE: "every recorded harmless change is of other goldens",
     GradeReason.NOT_VERIFIED: "the distance from the goldens is not known",
 }
+_FURTHER: Final = "significantly further from the goldens than after"
 _ORDER: Final = (GradeWord.BEYOND, GradeWord.UNDECIDED, GradeWord.CONSISTENT)
 _VERIFY: Final = "an engine with the method verify that reports its random numbers"
-
-Grades: TypeAlias = Mapping[tuple[str, str], Grade]
-"""By suite and model."""
-
-
-def grades_of(report: GateReport) -> Grades:
-    """Return the grades of a report."""
-    return {(grade.suite, grade.model): grade for grade in report.grades}
-
-
-def grade_of(cell: CellReport, grades: Grades) -> Grade | None:
-    """Return the grade of a drifted cell; None for other verdicts, or if it was not graded."""
-    is_drift = isinstance(cell.verdict, Drift)
-    return grades.get((cell.suite, cell.cell.model)) if is_drift else None
-
-
-def outcome_of_cell(cell: CellReport, grades: Grades) -> Outcome:
-    """Return the outcome of one cell, whose suite may let pass a drift of its grade."""
-    grade = grade_of(cell, grades)
-    if grade is None or grade.fail_on is FailingDrift.ANY:
-        return outcome_of_verdict(cell.verdict)
-    return {
-        GradeWord.CONSISTENT: Outcome.PASSED,
-        GradeWord.UNDECIDED: Outcome.INCONCLUSIVE,
-        GradeWord.BEYOND: Outcome.FAILED,
-    }[grade.word]
 
 
 def rank_of(grade: Grade | None) -> int:
@@ -76,38 +51,39 @@ def rank_of(grade: Grade | None) -> int:
 
 def outcomes_of_drifts(report: GateReport) -> Mapping[Outcome, int]:
     """Return the number of drifted cells of tokens with each outcome."""
-    grades = grades_of(report)
     drifted = (cell for cell in report.cells if isinstance(cell.verdict, Drift))
-    return Counter(outcome_of_cell(cell, grades) for cell in drifted)
+    return Counter(outcome_of_cell(cell, report) for cell in drifted)
 
 
 def format_verdicts(report: GateReport) -> str:
     """Return the number of cells of tokens with each verdict, drifts with their grades."""
     counts = report.counts
-    grades = format_grades(report.cells, grades_of(report), of=counts.get(Drift.word, 0))
+    grades = format_grades(report.cells, report, of=counts.get(Drift.word, 0))
     return format_counts(counts, drifts=grades)
 
 
-def format_grades(cells: Iterable[CellReport], grades: Grades, *, of: int) -> str:
-    """Return the grades of the drifts among these cells in parentheses; empty without a grade.
+def format_grades(cells: Iterable[CellReport], report: GateReport, *, of: int) -> str:
+    """Return the grades of the drifts among these cells in parentheses.
+
+    Empty without a grade, and where nothing is recorded that the suite could compare with.
 
     Args:
-        cells: some cells of tokens.
-        grades: see `grades_of`.
+        cells: some of the report.
+        report: has the grades.
         of: the number of drifts, with those that have no grade.
     """
-    found = (grade_of(cell, grades) for cell in cells)
-    counts = Counter(grade.word for grade in found if grade is not None)
+    found = map(report.grade_of, cells)
+    counts = Counter(grade.word for grade in found if grade is not None and _is_of_use(grade))
     if of in counts.values():
         return f" ({', '.join(counts)})"
     graded = ", ".join(f"{counts[word]} {word}" for word in _ORDER if counts[word])
     return f" ({graded})" if graded else ""
 
 
-def describe_graded(cell: CellReport, grades: Grades) -> Description:
+def describe_graded(cell: CellReport, report: GateReport) -> Description:
     """Describe the verdict on a cell, with the grade of its drift."""
-    grade = grade_of(cell, grades)
-    if grade is None:
+    grade = report.grade_of(cell)
+    if grade is None or not _is_of_use(grade):
         return describe(cell)
     return replace(describe(cell), grade=_format_grade(grade), advice=_advise(grade))
 
@@ -141,6 +117,11 @@ def grade_lines(grade: Grade) -> tuple[Line, ...]:
     )
 
 
+def _is_of_use(grade: Grade) -> bool:
+    """Return whether harmless changes were recorded, or the outcome depends on the grade."""
+    return grade.reason is not GradeReason.NO_REFERENCE or grade.fail_on is not FailingDrift.ANY
+
+
 def _format_grade(grade: Grade) -> Escaped:
     """Return the grade of a drift, and what it means in a suite that allows rounding."""
     if grade.fail_on is FailingDrift.ANY:
@@ -169,9 +150,9 @@ def _claim(grade: Grade) -> str:
         return _REASONS[grade.reason]
     match grade.word:
         case GradeWord.BEYOND:
-            return "the tokens are further from the goldens than after any recorded harmless change"
+            return f"the tokens are {_FURTHER} any recorded harmless change"
         case GradeWord.CONSISTENT:
-            return "the tokens are as near the goldens as after a recorded harmless change"
+            return f"the tokens are not {_FURTHER} a recorded harmless change"
         case GradeWord.UNDECIDED if grade.needed_cells is None:
             return "some drifted cells could not be compared with a recorded harmless change"
         case GradeWord.UNDECIDED:
@@ -211,5 +192,5 @@ def _evidence(grade: Grade) -> Iterator[tuple[str, str]]:
         holm = f" after Holm for {plural(grade.tests, 'grade')}" if grade.tests > 1 else ""
         yield "evidence", f"p = {chance(grade.p_value)}{holm}; alpha {ALPHA}"
     if grade.detectable_shift is not None:
-        shift = f"{percent(POWER)} for a shift of {nats(grade.detectable_shift)}"
-        yield "power", f"{shift}; at most {LARGEST_SHIFT} is needed to decide"
+        shift = f"{percent(POWER)} to detect a shift of {nats(grade.detectable_shift)}"
+        yield "power", f"{shift}; required for {LARGEST_SHIFT}"

@@ -3,17 +3,12 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-from repro_gate.core.outcome import Outcome, decide
+from repro_gate.core.outcome import Outcome, decide, outcome_of_cell
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens.grade import GradeWord
 from repro_gate.core.tokens.verdicts import Drift, Match, Nondeterministic
 from repro_gate.reports.findings import logprob_summary
-from repro_gate.reports.findings.grades import (
-    format_verdicts,
-    grades_of,
-    outcome_of_cell,
-    outcomes_of_drifts,
-)
+from repro_gate.reports.findings.grades import format_verdicts, outcomes_of_drifts
 from repro_gate.reports.findings.wording import format_counts
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escape
@@ -37,8 +32,8 @@ def explain_outcome(report: GateReport, *, name: Escape = escape.one_line) -> st
         report: what was found.
         name: escapes the name of a suite.
     """
-    cells, grades = report.cells, grades_of(report)
-    outcomes = Counter(outcome_of_cell(cell, grades) for cell in cells)
+    cells = report.cells
+    outcomes = Counter(outcome_of_cell(cell, report) for cell in cells)
     undecided = outcomes_of_drifts(report).get(Outcome.INCONCLUSIVE, 0)
     unmeasured = outcomes[Outcome.INCONCLUSIVE] - undecided
     orphans, of_all = len(report.orphans), f"of {plural(len(cells), 'cell')}"

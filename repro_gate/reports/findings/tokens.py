@@ -5,7 +5,7 @@ from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import assert_never
 
-from repro_gate.core.outcome import Outcome
+from repro_gate.core.outcome import Outcome, outcome_of_cell
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.generation import Place
 from repro_gate.core.tokens.grade import Grade
@@ -20,16 +20,7 @@ from repro_gate.core.tokens.verdicts import (
     Vacuous,
 )
 from repro_gate.reports.findings.divergence import Explanation, evidence, explain
-from repro_gate.reports.findings.grades import (
-    Grades,
-    describe_grade,
-    describe_graded,
-    grade_lines,
-    grade_of,
-    grades_of,
-    outcome_of_cell,
-    rank_of,
-)
+from repro_gate.reports.findings.grades import describe_grade, describe_graded, grade_lines, rank_of
 from repro_gate.reports.findings.wording import (
     WORDS,
     Description,
@@ -113,31 +104,30 @@ def severity(finding: Finding) -> int:
 
 def token_findings(report: GateReport) -> tuple[Finding, ...]:
     """Return the findings of the token gate, the worst first and those that pass last."""
-    grades = grades_of(report)
     unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
 
     def place(cell: CellReport) -> tuple[int, int]:
-        return WORDS.index(cell.verdict.word), rank_of(grade_of(cell, grades))
+        return WORDS.index(cell.verdict.word), rank_of(report.grade_of(cell))
 
     for cell in sorted(unmatched, key=place):
-        groups[_key(cell, grades)].append(cell)
+        groups[_key(cell, report)].append(cell)
     others = sorted({cell.id for cell in unmatched})
-    cells = (_cell_finding(group, report, others, grades) for group in groups.values())
+    cells = (_cell_finding(group, report, others) for group in groups.values())
     orphans = orphan_findings(report.orphans, "golden", f"{_update(report)} --prune")
     return tuple(sorted([*cells, *orphans, *_control_findings(report)], key=severity))
 
 
 def grade_findings(report: GateReport) -> tuple[Finding, ...]:
     """Return the grades of a check, the worst first and those that pass last."""
-    found = [_of_grade(grade, report) for grade in sorted(report.grades, key=rank_of)]
+    found = [grade_finding(grade, report) for grade in sorted(report.grades, key=rank_of)]
     return tuple(sorted(found, key=severity))
 
 
-def _of_grade(grade: Grade, report: GateReport) -> Finding:
-    grades = grades_of(report)
-    drifted = [cell for cell in report.cells if grade_of(cell, grades) is grade]
-    outcome = outcome_of_cell(drifted[0], grades) if drifted else Outcome.PASSED
+def grade_finding(grade: Grade, report: GateReport) -> Finding:
+    """Return a grade of a report as a finding, with the outcome of its drifted cells."""
+    drifted = [cell for cell in report.cells if report.grade_of(cell) is grade]
+    outcome = outcome_of_cell(drifted[0], report) if drifted else Outcome.PASSED
     options = " ".join([shell.command(_RECORD, report.repeat_with), *_suites(drifted)])
     return Finding(
         word=grade.word,
@@ -169,11 +159,10 @@ def orphan_findings(orphans: Sequence[Orphan], recorded: str, command: str) -> I
 
 def explain_command(report: GateReport) -> str | None:
     """Return the command that explains a divergence, of the worst grade; None without any."""
-    grades = grades_of(report)
     diverging = [cell for cell in report.cells if explain(cell) is not None]
     if not diverging:
         return None
-    worst = min(diverging, key=lambda cell: rank_of(grade_of(cell, grades)))
+    worst = min(diverging, key=lambda cell: rank_of(report.grade_of(cell)))
     options = config_option(report.repeat_with)
     return f"{shell.command(_EXPLAIN, options)} {shell.quoted(worst.id)}"
 
@@ -221,9 +210,9 @@ def is_acceptable(cell: CellReport, report: GateReport) -> bool:
     return not isinstance(doubt(cell.cell, controls), Vacuous)
 
 
-def _key(cell: CellReport, grades: Grades) -> Hashable:
+def _key(cell: CellReport, report: GateReport) -> Hashable:
     """Return a key that is equal for cells of one finding."""
-    explanation, description = explain(cell), describe_graded(cell, grades)
+    explanation, description = explain(cell), describe_graded(cell, report)
     # All digests are different.
     if explanation is None or explanation.divergence.place is Place.LOGITS:
         return cell.verdict.word, description, None
@@ -235,15 +224,15 @@ def _key(cell: CellReport, grades: Grades) -> Hashable:
 
 
 def _cell_finding(
-    cells: Sequence[CellReport], report: GateReport, others: Sequence[str], grades: Grades
+    cells: Sequence[CellReport], report: GateReport, others: Sequence[str]
 ) -> Finding:
     first = cells[0]
     former, explanation = describe_former(cells), explain(first)
     return Finding(
         word=first.verdict.word,
         ids=tuple(one_line(cell.id) for cell in cells),
-        outcome=outcome_of_cell(first, grades),
-        description=describe_graded(first, grades),
+        outcome=outcome_of_cell(first, report),
+        description=describe_graded(first, report),
         former=None if former is None else one_line(former),
         lines=escape_lines(evidence(explanation)) if explanation else (),
         command=_command(cells, report, others),

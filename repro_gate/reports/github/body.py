@@ -70,12 +70,14 @@ _FORK: Final = (
 )
 
 
-def passed_sections(report: GateReport) -> Iterator[Section]:
-    """Yield the sections of a check that passed."""
+def passed_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
+    """Yield the sections of a check that passed, with the drifts that its suites let pass."""
     yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
+    yield from _shared(report)
     for section in token_sections(report)[:_MAX_SECTIONS]:
         yield Section(block=section.folded())
+    yield from _explaining(report, run)
     if report.notes:
         yield Section(name="notes", block=joined([*note_blocks(check_notes(report))]))
     for part in report.logprobs:
@@ -93,9 +95,7 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     yield Section(name="suites", block=_suites(report))
     if _new(report) and run.from_fork:
         yield Section(name="fork warning", block=[_FORK])
-    common = list(shared_block(shared_changes(report)))
-    if common:
-        yield Section(name="changed facts", block=joined(common))
+    yield from _shared(report)
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Section(block=section.open())
@@ -116,6 +116,12 @@ def _grades(report: GateReport) -> Iterator[Section]:
         yield Section(name="grades of drift", block=section.open())
     if len(sections) > _MAX_GRADES:
         yield Section(name="grades of drift", block=_list(sections[_MAX_GRADES:], "grade"))
+
+
+def _shared(report: GateReport) -> Iterator[Section]:
+    common = list(shared_block(shared_changes(report)))
+    if common:
+        yield Section(name="changed facts", block=joined(common))
 
 
 def _suites(report: GateReport) -> Block:
@@ -302,7 +308,7 @@ def _of_report(report: GateReport, run: CiRun, *, was_found: bool) -> Headline:
             word = "Fixed" if was_found else "Passed"
             meaning = _ALLOWED if drifts else _PASSED
             meaning = _FIXED.format(meaning) if was_found else meaning
-            sections = passed_sections(report)
+            sections = passed_sections(report, run)
         case Outcome.FAILED:
             word, meaning, sections = "Failed", "", finding_sections(report, run)
         case Outcome.INCONCLUSIVE:

@@ -7,16 +7,11 @@ from typing import Final, assert_never
 from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.logprobs.report import SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees
-from repro_gate.core.outcome import ExitCode, Outcome, decide
+from repro_gate.core.outcome import ExitCode, Outcome, decide, outcome_of_cell
 from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.grade import GradeWord
 from repro_gate.core.tokens.verdicts import Drift, Match
-from repro_gate.reports.findings.grades import (
-    format_grades,
-    grades_of,
-    outcome_of_cell,
-    outcomes_of_drifts,
-)
+from repro_gate.reports.findings.grades import format_grades, outcomes_of_drifts
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.wording import WORDS, format_counts
 from repro_gate.reports.text.escape import clipped
@@ -30,14 +25,14 @@ _OTHERS: Final = [word for word in dict.fromkeys((*WORDS, *LOGPROB_WORDS)) if wo
 
 def tally(report: GateReport) -> str:
     """Return how many cells have each verdict, failures first and bold."""
-    counts, grades = Counter(report.counts), grades_of(report)
+    counts = Counter(report.counts)
     for part in report.logprobs:
         counts.update(part.counts)
     allowed = outcomes_of_drifts(report).get(Outcome.PASSED, 0)
     passed = {**{word: counts[word] for word in _PASSING}, Drift.word: allowed}
     counts[Drift.word] -= allowed
-    rest = [cell for cell in report.cells if outcome_of_cell(cell, grades) is not Outcome.PASSED]
-    graded = format_grades(rest, grades, of=counts[Drift.word])
+    rest = [cell for cell in report.cells if outcome_of_cell(cell, report) is not Outcome.PASSED]
+    graded = format_grades(rest, report, of=counts[Drift.word])
     others = [format_counts(counts, _OTHERS, drifts=graded), *_beyond_cells(report)]
     wrong = ", ".join(filter(None, others))
     passing = format_counts(passed, drifts=f" ({GradeWord.CONSISTENT})", words=tuple(passed))

@@ -369,7 +369,9 @@ def test_an_orphan_is_removed() -> None:
 def test_a_pass_shows_its_notes() -> None:
     """A change within the tolerance has one sentence."""
     part = logprob_report_of(rich_logprobs_of().cells[1])
-    sections = [section.block[0] for section in passed_sections(gate_report_of(logprobs=(part,)))]
+    sections = [
+        section.block[0] for section in passed_sections(gate_report_of(logprobs=(part,)), RUN)
+    ]
 
     assert sections[1:] == [
         f"**Note**: {BELOW_FLOOR} (0.1000 nats).",

@@ -6,7 +6,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.core.report import CheckResult, FinishedCheck, UnfinishedCheck
-from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.grade import FailingDrift, GradeWord
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.job_summary import render_job_summary
@@ -25,6 +25,12 @@ EVIDENCES: dict[str, CheckResult | None] = {
     "drifted": FinishedCheck(report=drifted()),
     "fixed": FinishedCheck(report=fixed()),
     "graded": FinishedCheck(report=graded_report_of(FailingDrift.ANY)),
+    "undecided": FinishedCheck(
+        report=graded_report_of(FailingDrift.BEYOND_ROUNDING, GradeWord.UNDECIDED)
+    ),
+    "allowed": FinishedCheck(
+        report=graded_report_of(FailingDrift.BEYOND_ROUNDING, GradeWord.CONSISTENT)
+    ),
     "interrupted": FinishedCheck(report=replace(fixed(), interrupted=True)),
     "interrupted_after_a_finding": FinishedCheck(report=replace(drifted(), interrupted=True)),
     "unmeasured": FinishedCheck(report=unmeasured()),
