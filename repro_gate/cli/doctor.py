@@ -133,6 +133,8 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
         cells = f"{len(suite.cells)} cells x {suite.runs} runs"
         yield f"  suite {suite.name}: {cells}{against}{default}"
         yield from _waits(workspace, suite)
+        if suite.against is not None:
+            yield from (f"    {line}" for line in reference_lines(workspace, suite.against))
     for logprobs in matrix.logprob_suites.values():
         default = ", by default" if logprobs.name in matrix.default_suites else ""
         draws = f"{logprobs.tolerance.draws} draws of log-probabilities"

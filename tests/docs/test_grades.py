@@ -35,3 +35,18 @@ def test_the_variants_of_the_guide_are_recorded(tmp_path: Path, repro_gate: "Com
         "small-batch": 6,
     }
     assert f"2 new; 0 unchanged, 0 refused\n{Path('snapshots')}" in result.output
+
+
+def test_the_suite_of_the_guide_is_checked(tmp_path: Path, repro_gate: "CommandLine") -> None:
+    """Against the goldens of a profile, here that of this machine."""
+    quick = _BASE.replace("runs = 10", "runs = 2")
+    (tmp_path / "repro-gate.toml").write_text(quick, "utf-8")
+    assert repro_gate("update-snapshots", "--yes").exit_code == ExitCode.PASSED
+    (goldens,) = (tmp_path / "snapshots" / "goldens").iterdir()
+    suite = quick.partition("[suites.smoke]\n")[2]
+    against = _GUIDE.blocks("toml")[1].replace("cpu-x86_64-avx2", goldens.name)
+    (tmp_path / "repro-gate.toml").write_text(f"{quick}\n{against}{suite}", "utf-8")
+
+    result = repro_gate("check", "--suite", "gpu", "-q")
+
+    assert result.exit_code == ExitCode.PASSED, result.output

@@ -26,7 +26,7 @@ from repro_gate.ports import CellRun, VerifyRequest
 
 _DIGITS: Final = 6
 """Of a distance or a divergence; more would only record the machine."""
-_NOT_NOW: Final = "repro-gate check shows how the unchanged engine differs from its goldens"
+_NOT_NOW: Final = "record where the goldens pass, such as before the change that a check reports"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

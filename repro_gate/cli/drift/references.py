@@ -112,7 +112,7 @@ def _variants(session: Session, options: ReferenceOptions) -> list[Variant]:
             "the matrix names no harmless change: add [variants.NAME], or give --as NAME to record "
             "this machine"
         )
-    return [known[name] for name in options.variants or known]
+    return [known[name] for name in dict.fromkeys(options.variants or known)]
 
 
 def _goldens(

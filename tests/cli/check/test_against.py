@@ -109,3 +109,11 @@ def test_the_doctor_names_the_profile(moved: Workspace) -> None:
         f"    tiny waits for goldens of {PROFILE}: repro-gate update-snapshots there, with a suite "
         "of tokens\n"
     ) in ran.out
+
+
+def test_the_doctor_names_the_references_of_that_profile(moved: Workspace) -> None:
+    """Those that grade the suite."""
+    moved.write_script(profile=ELSEWHERE, verifies=True)
+    assert moved.run("record-reference", "--yes", "--suite", "gpu", "--as", "other").code == 0
+
+    assert "\n    reference other: 4 cells\n" in moved.run("doctor", "--suite", "gpu").out

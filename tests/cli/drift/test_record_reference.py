@@ -85,7 +85,7 @@ def test_a_broken_reference_is_repaired(varied: Workspace) -> None:
     file.parent.mkdir(parents=True)
     file.write_text("{", "utf-8")
 
-    ran = varied.run("record-reference", "--yes", "--variant", "two")
+    ran = varied.run("record-reference", "--yes", "--variant", "two", "--variant", "two")
 
     assert ran.code == 0
     assert "1 repaired; 0 unchanged" in ran.out
