@@ -83,6 +83,20 @@ def test_a_changed_setting_is_the_drift_of_the_readme(
     assert _labels(shown)
     assert _labels(shown) <= _labels(result.output)
     assert report["logprobs"][0]["suite_test"]["verdict"] == "changed"
+    cell_id = next(cell["id"] for cell in document["cells"] if cell["verdict"] == "drift")
+    _require_grade_and_cause(result.output, repro_gate("explain", cell_id).output)
+
+
+def _require_grade_and_cause(check: str, explanation: str) -> None:
+    """The grade and the cause that the page on failures shows are printed."""
+    blocks = page("docs/how-to/read-a-failure.md").blocks("text")
+    (grade,) = (block for block in blocks if block.startswith("consistent with rounding  "))
+    (cause,) = (block for block in blocks if block.startswith("  cause "))
+    title, claim, *_ = grade.splitlines()
+    assert f"\n{title}\n{claim}\n" in check
+    assert _labels(grade) <= _labels(check)
+    assert cause.partition("\n\n")[0] in explanation
+    assert _labels(cause) <= _labels(explanation)
 
 
 def test_make_gate_ends_as_shown(repro_gate: "CommandLine") -> None:
