@@ -195,7 +195,7 @@ def _fork(cell: CellReport, found: Diagnosis) -> Iterator[str]:
     explanation = _explanation(cell, found)
     yield f"at the fork, {format_place(found.divergence)}"
     yield from _labelled(evidence(explanation))
-    if found.divergence.place is not Place.OUTPUT:
+    if found.divergence.place not in {Place.OUTPUT, Place.LOGITS}:
         yield from (f"{_INDENT}{line}" for line in token_diff(explanation))
 
 
@@ -210,7 +210,7 @@ def _candidates(found: Diagnosis) -> Iterator[str]:
     at_fork = [each for each in found.up_to_fork if each.number == position]
     texts = _texts(found)
     for each in at_fork:
-        yield f"most likely tokens at {format_place(found.divergence)}, before the samplers"
+        yield f"most likely tokens at output[{position}], before the samplers"
         yield f"{_INDENT}{'':{_TOKEN}}  {_before(found):<32}  now".rstrip()
         for token in _in_order(each):
             mark = _mark(token, found)
@@ -218,7 +218,7 @@ def _candidates(found: Diagnosis) -> Iterator[str]:
             before = _side(token, each.before, each.ranked[0])
             now = _side(token, each.now, each.ranked[1])
             yield f"{_INDENT}{mark} {name:{_TOKEN - 2}}  {before:32}  {now}".rstrip()
-    if at_fork:
+    if at_fork and any(_tokens_at_fork(found)):
         yield f"{_INDENT}- {_before(found)}, + {_after(found)}"
 
 

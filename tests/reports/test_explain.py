@@ -173,7 +173,9 @@ def test_other_logits_have_the_shift_of_all_tokens(
 
     assert "cause    numeric: all tokens are equal, but from step 1 on the logits are not" in text
     assert "log-probabilities of all tokens, golden and now\n  compared           3 pos" in text
-    assert f"  - [1] digest {'2' * 16}\n  + [1] digest {'4' * 16}\n" in text
+    assert f"  golden    digest {'2' * 16}\n  observed  digest {'4' * 16}\n\n" in text
+    assert "most likely tokens at output[1], before the samplers\n" in text
+    assert "- golden, + observed" not in text
     assert '    130 " b"' in text
 
 
