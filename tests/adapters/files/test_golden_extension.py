@@ -139,6 +139,15 @@ def test_changed_tokens_fail(suite: Suite) -> None:
     assert "1 snapshot failed. 1 snapshot passed." in ran.out
 
 
+def test_logits_that_the_golden_lacks_fail(suite: Suite) -> None:
+    """The tokens are equal, and prove less than what was observed."""
+    suite.observe(golden_of(TRACED.cell, generation_of(7, 8, logits="ab")), GOLDENS[1])
+    ran = suite.pytest()
+
+    assert ran.code == 1
+    assert "1 failed, 1 passed" in ran.out
+
+
 def test_a_changed_definition_fails(suite: Suite) -> None:
     """The golden of another definition does not count."""
     cell = replace(TRACED.cell, max_tokens=9)
