@@ -25,6 +25,8 @@ _SAMPLES = 100_000
 _CHUNK = 1 << 20
 _SEED = 20_261_130
 """Fixed, so that the same distances give the same report."""
+_UNKNOWN = 1e-6
+"""A reference has six significant digits of each distance, which is at most 0.5."""
 _TIE = 1e-9
 """Sums of the same numbers in another order may differ by so much."""
 
@@ -46,7 +48,7 @@ class CellDistances:
         """Return cells x variants: how much further the observed tokens are."""
         under = np.asarray(list(self.variants.values()), dtype=np.float64)
         shifts: Floats = (np.asarray(self.observed) - under).T
-        return shifts
+        return np.where(np.abs(shifts) < _UNKNOWN, 0.0, shifts)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,6 +138,15 @@ def test_it_has_to_be_beyond_every_harmless_change() -> None:
     assert found.detectable_shift == pytest.approx(detection_factor(8, tests=1) * spread)
 
 
+def test_the_change_itself_is_no_further_than_its_reference() -> None:
+    """Its distances differ by the digits that a reference does not have."""
+    exact = tuple(0.0123456789 + cell / 70 for cell in range(14))
+    rounded = tuple(distance - 4e-7 for distance in exact)
+    (found,) = compare([CellDistances(observed=exact, variants={"same": rounded})])
+
+    assert found.p_value == 1.0
+
+
 def test_the_grades_of_a_report_are_corrected_together() -> None:
     """Holm: the smaller of two p-values is doubled, and the other is not below it."""
     beyond = CellDistances(observed=(0.1,) * 8, variants={"x": (0.0,) * 8})
