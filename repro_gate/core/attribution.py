@@ -62,7 +62,14 @@ class Attempt:
     def is_joint(self) -> bool:
         """Whether it changes several things at once."""
         experiment = self.effect.experiment
-        return experiment.value == AS_RECORDED and experiment.axis in {DEFINITION, TOGETHER}
+        is_all = experiment.value == AS_RECORDED and experiment.axis in {DEFINITION, TOGETHER}
+        return is_all or self.has_definition
+
+    @property
+    def has_definition(self) -> bool:
+        """Whether the definition of the golden is put back besides."""
+        experiment = self.effect.experiment
+        return experiment.cell is not None and experiment.axis != DEFINITION
 
     @property
     def rank(self) -> tuple[bool, bool, bool]:

@@ -105,7 +105,8 @@ def _conclusion(found: Attribution) -> str:
 
 
 def _name(attempt: Attempt) -> str:
-    return f"{attempt.effect.experiment.axis} {_value(attempt)}"
+    besides = " with the recorded definition" if attempt.has_definition else ""
+    return f"{attempt.effect.experiment.axis} {_value(attempt)}{besides}"
 
 
 def _value(attempt: Attempt) -> str:

@@ -38,6 +38,7 @@ _LEGEND: Final = (
     "log-probability of its tokens, in nats. distance: of its tokens from being drawn again, 0 to "
     "0.5, the mean. KLD: a lower bound of KL(unchanged | changed) in nats, the mean."
 )
+_SCOPE: Final = "Invariant is no promise for other prompts, such as longer ones, or other machines."
 _NOT_COMPLETE: Final = "Interrupted: the rest was not measured."
 
 
@@ -47,7 +48,7 @@ def render_axes(report: AxesReport) -> str:
         list(_headline(report)),
         [] if report.is_reproducible else [_NOT_REPRODUCIBLE],
         list(_rows(report.effects)),
-        wrap(_LEGEND, WIDTH, break_on_hyphens=False) if report.effects else [],
+        wrap(f"{_LEGEND} {_SCOPE}", WIDTH, break_on_hyphens=False) if report.effects else [],
         list(not_tried_lines(report.not_tried)),
         [_NOT_COMPLETE] if report.interrupted else [],
     ]
@@ -64,7 +65,7 @@ def render_axes_page(report: AxesReport) -> str:
             [_NOT_COMPLETE] if report.interrupted else [],
             [] if report.is_reproducible else [f"**{_NOT_REPRODUCIBLE}**"],
             _page_table(report.effects),
-            ["Of the cells and settings below, with one thing changed at a time."],
+            [f"Of the cells and settings below, with one thing changed at a time. {_SCOPE}"],
             [_LEGEND],
             *_page_not_tried(report.not_tried),
             *(_page_facts(title, starts, report.facts) for title, starts in _GROUPS),

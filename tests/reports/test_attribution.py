@@ -6,7 +6,7 @@ import pytest
 from syrupy.assertion import SnapshotAssertion
 
 from repro_gate.core.attribution import AS_RECORDED, TOGETHER, Attribution, Likeness
-from repro_gate.core.axes import Effect, Experiment, NotTried, cell_effect
+from repro_gate.core.axes import Effect, Experiment, Finding, NotTried, cell_effect
 from repro_gate.core.tokens.generation import Choice, Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Match
@@ -48,6 +48,11 @@ FOUND = Attribution(
 )
 
 
+def _with_definition(finding: Finding) -> Effect:
+    assert isinstance(finding, Effect)
+    return replace(finding, experiment=replace(finding.experiment, cell=CELL))
+
+
 def test_the_cause_and_what_it_is_not(snapshot: SnapshotAssertion) -> None:
     """In lines of at most 100 columns, with untrusted texts escaped."""
     text = render_attribution(FOUND)
@@ -63,6 +68,10 @@ def test_the_cause_and_what_it_is_not(snapshot: SnapshotAssertion) -> None:
         (
             replace(FOUND, candidates=FOUND.candidates[2:], axes=()),
             "perhaps all changed settings as recorded: together they give the golden's tokens,",
+        ),
+        (
+            replace(FOUND, candidates=(_with_definition(FOUND.candidates[0]),), axes=()),
+            "kv_type f32 (as recorded) with the recorded definition: together they give the",
         ),
         (replace(FOUND, candidates=()), "perhaps threads 2: alone it gives the golden's tokens;"),
         (

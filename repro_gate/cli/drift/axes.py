@@ -41,10 +41,12 @@ def run_axes(session: Session, options: AxesOptions) -> ExitCode:
     """Measure the axes of a model and print them; returns 4 if its runs do not repeat.
 
     Raises:
-        UsageInvalid: the matrix has no such model, engine or suite.
+        UsageInvalid: the matrix has no such model, engine or suite, or the page is no file.
         MeasurementUnavailable: the model cannot be run, or no cell is selected.
     """
     (model,) = session.models([options.model])
+    if options.output is not None:
+        _require_writable(options.output)
     every = cells_of(session.matrix, model.name)
     planned = AxesPlan(
         model=model,
@@ -64,6 +66,14 @@ def run_axes(session: Session, options: AxesOptions) -> ExitCode:
     if report.interrupted:
         return ExitCode.INTERRUPTED
     return ExitCode.PASSED if report.is_reproducible else ExitCode.INCONCLUSIVE
+
+
+def _require_writable(file: Path) -> None:
+    """Raise `UsageInvalid` for a page that could not be written minutes later."""
+    if not file.parent.is_dir():
+        raise UsageInvalid(f"there is no folder {file.parent}: name another file with --output")
+    if file.is_dir():
+        raise UsageInvalid(f"{file} is a folder: name a file with --output")
 
 
 def experiment_ports(workspace: wiring.Workspace, progress: Progress) -> ExperimentPorts:

@@ -134,6 +134,20 @@ def test_the_definition_may_be_the_cause() -> None:
     assert set(later) == {RECORDED}
 
 
+def test_a_setting_may_be_the_cause_with_the_definition() -> None:
+    """Neither alone gives the golden's tokens."""
+
+    def by_both(spec: EngineSpec, cell: Cell) -> Generation:
+        is_old = cell == RECORDED and not spec.settings["flash_attention"]
+        return GOLDEN if is_old else OBSERVED
+
+    golden = replace(recorded_with(flash_attention="false"), cell=RECORDED)
+    found = attributed(SettingEngines(voice=by_both), plan_of(golden))
+
+    assert causes_of(found) == [("flash_attention", "false")]
+    assert found.causes[0].is_joint
+
+
 def test_another_engine_may_be_the_cause() -> None:
     """If it is named."""
 

@@ -128,8 +128,20 @@ def test_another_prompt_is_not_verified() -> None:
 
 
 def test_neighbours_that_change_a_run_are_found() -> None:
-    """One of several runs is enough."""
+    """It is run several times, side by side."""
     report = measured(SettingEngines(crowded=lambda _: OTHER), cells=[FOX])
+
+    assert impacts_of(report)["neighbours", "up to 4 runs at a time"] is Impact.TOKENS
+
+
+def test_one_run_that_its_neighbours_change_is_enough() -> None:
+    """The others agree with the unchanged run."""
+    answers = iter([answer_to(FOX), OTHER])
+
+    def sometimes(cell: Cell) -> Generation:
+        return next(answers, answer_to(cell))
+
+    report = measured(SettingEngines(crowded=sometimes), cells=[FOX])
 
     assert impacts_of(report)["neighbours", "up to 4 runs at a time"] is Impact.TOKENS
 

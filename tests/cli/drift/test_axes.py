@@ -102,6 +102,8 @@ def test_a_program_has_few_axes(workspace: Workspace) -> None:
         (("axes", "owl"), 2, "there is no model 'owl' in the matrix; it has: tiny"),
         (("axes", "tiny", "--engine", "owl"), 2, "there is no engine 'owl' with a model in"),
         (("axes", "tiny", "--suite", "owl"), 2, "there is no suite 'owl' in the matrix"),
+        (("axes", "tiny", "--output", "gone/x.md"), 2, "there is no folder gone: name another"),
+        (("axes", "tiny", "--output", "."), 2, ". is a folder: name a file with --output"),
         (("axes", "tiny", "--only", "owl"), 4, "no selected cell is of the model tiny"),
     ],
 )
