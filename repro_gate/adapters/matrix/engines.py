@@ -55,12 +55,15 @@ def require_engines(file: Path, models: Iterable[ModelSpec]) -> None:
         _require_settings(file, f"engines.{engine.name}", engine)
 
 
-def require_variants(file: Path, matrix: Matrix) -> None:
-    """Raise `InputInvalid` for variants that an engine would refuse."""
+def require_variants(file: Path, matrix: Matrix, variants: Iterable[Variant]) -> None:
+    """Raise `InputInvalid` for variants that an engine would refuse.
+
+    Only where they are recorded: an engine may have other settings by the time of a check.
+    """
     lengths: dict[str, int] = {}
     for cell in matrix.cells():
         lengths[cell.model] = max(cell.max_tokens, lengths.get(cell.model, 0))
-    for variant in matrix.variants.values():
+    for variant in variants:
         _require_variant(file, variant, matrix, lengths)
 
 

@@ -14,7 +14,6 @@ from repro_gate.adapters.matrix.engines import (
     max_tokens_of,
     read_engine,
     read_variants,
-    require_variants,
 )
 from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
@@ -73,7 +72,7 @@ def _matrix_of(document: Mapping[str, Any], file: Path, read: ReadFile) -> Matri
         name: _model(file, name, table, engines=engines)
         for name, table in document.get("models", {}).items()
     }
-    matrix = Matrix(
+    return Matrix(
         models=models,
         suites=_suites(file, document, models, read),
         default_suites=tuple(document["default_suites"]),
@@ -81,8 +80,6 @@ def _matrix_of(document: Mapping[str, Any], file: Path, read: ReadFile) -> Matri
         logprob_suites=read_logprob_suites(file, document, models),
         variants=read_variants(file, document, engines),
     )
-    require_variants(file, matrix)
-    return matrix
 
 
 def _is_inside(folder: Path, name: str) -> bool:

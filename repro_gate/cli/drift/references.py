@@ -85,7 +85,7 @@ def run_record_reference(session: Session, options: ReferenceOptions) -> ExitCod
 
 
 def _variants(session: Session, options: ReferenceOptions) -> list[Variant]:
-    """Return the variants to record; raises `UsageInvalid`."""
+    """Return the variants to record; raises `UsageInvalid` or `InputInvalid`."""
     known = session.matrix.variants
     if options.machine is not None:
         if options.variants:

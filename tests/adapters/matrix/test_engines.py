@@ -4,8 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from repro_gate.adapters.matrix.engines import require_variants
 from repro_gate.core.matrix import Variant
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.errors import InputInvalid
 from tests.adapters.matrix.test_reader import OWN, matrix_from, refusal_of
 
 _SUITE = ("[suites.quick]\n", "[suites.quick]\n")
@@ -28,6 +30,14 @@ def test_variants_are_read(tmp_path: Path) -> None:
     }
 
 
+def _refusal(folder: Path, *changes: tuple[str, str]) -> str:
+    """Return why the variants of a valid matrix cannot be recorded."""
+    matrix, file = matrix_from(folder, *changes), folder / "repro-gate.toml"
+    with pytest.raises(InputInvalid) as caught:
+        require_variants(file, matrix, matrix.variants.values())
+    return str(caught.value).removeprefix(f"{file}: ")
+
+
 @pytest.mark.parametrize(
     ("variant", "message"),
     [
@@ -35,6 +45,21 @@ def test_variants_are_read(tmp_path: Path) -> None:
             "engine = 'exat'",
             "variants.v.engine: expected one of exact, own, found 'exat'; did you mean 'exact'?",
         ),
+        ("settings = {}", "variants.v.settings: expected at least 1 entry, found 0"),
+        ("", "variants.v: expected the key 'settings', found none"),
+        ("engine = 'own'\nsettings = { threads = 2 }", "variants.v.settings: expected no such key"),
+        ("settings = { threads = nan }", "variants.v.settings.threads: expected true or false"),
+        ("speed = 1\nengine = 'own'", "variants.v: expected "),
+    ],
+)
+def test_a_variant_that_cannot_be_is_refused(tmp_path: Path, variant: str, message: str) -> None:
+    """With its place, what was expected and what was found."""
+    assert refusal_of(tmp_path, _with(f"[variants.v]\n{variant}")).startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("variant", "message"),
+    [
         (
             "settings = { thread = 2 }",
             "variants.v.settings: expected ",
@@ -53,16 +78,13 @@ def test_variants_are_read(tmp_path: Path) -> None:
                 "other settings of exact, found 512"
             ),
         ),
-        ("settings = {}", "variants.v.settings: expected at least 1 entry, found 0"),
-        ("", "variants.v: expected the key 'settings', found none"),
-        ("engine = 'own'\nsettings = { threads = 2 }", "variants.v.settings: expected no such key"),
-        ("settings = { threads = nan }", "variants.v.settings.threads: expected true or false"),
-        ("speed = 1\nengine = 'own'", "variants.v: expected "),
     ],
 )
-def test_a_variant_that_cannot_be_is_refused(tmp_path: Path, variant: str, message: str) -> None:
-    """With its place, what was expected and what was found."""
-    assert refusal_of(tmp_path, _with(f"[variants.v]\n{variant}")).startswith(message)
+def test_a_variant_that_an_engine_refuses_is_not_recorded(
+    tmp_path: Path, variant: str, message: str
+) -> None:
+    """A matrix may name it: engines change after references are recorded."""
+    assert _refusal(tmp_path, _with(f"[variants.v]\n{variant}")).startswith(message)
 
 
 @pytest.mark.parametrize(
@@ -75,7 +97,7 @@ def test_an_engine_may_have_a_variant_already(tmp_path: Path, variant: str) -> N
 
 def test_a_variant_leaves_room_for_every_output(tmp_path: Path) -> None:
     """As the engines of the models do."""
-    found = refusal_of(
+    found = _refusal(
         tmp_path,
         ("max_tokens = 4", "max_tokens = 300"),
         ("n_ctx = 256", "n_ctx = 512"),
