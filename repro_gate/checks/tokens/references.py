@@ -135,8 +135,8 @@ def _not_generated(one: _Forced) -> NotForced | None:
     return NotForced(
         golden=one.golden,
         variant=None,
-        reason=f"the unchanged engine generates {moved} of its {len(one.found.distances)} tokens "
-        "no more",
+        reason=f"the unchanged engine no longer generates {moved} of its "
+        f"{len(one.found.distances)} tokens",
         remedy=_NOT_NOW,
     )
 

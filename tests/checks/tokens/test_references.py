@@ -135,7 +135,7 @@ def test_what_the_unchanged_engine_does_not_generate_is_no_base() -> None:
 
     assert made.references == []
     assert [(one.variant, one.reason) for one in made.refused] == [
-        (None, "the unchanged engine generates 1 of its 4 tokens no more")
+        (None, "the unchanged engine no longer generates 1 of its 4 tokens")
     ]
 
 
