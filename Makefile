@@ -83,6 +83,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
+	$(BIN)/python -m benchmarks.grade_rates
 	$(BIN)/python -m benchmarks.effects
 
 # Everything that CI runs, except `action`. Coverage is measured in the same run of the tests.
