@@ -255,6 +255,8 @@ def test_a_variant_of_a_program_has_its_own_settings() -> None:
     model = replace(matrix_of(suite_of(HAIKU)).models["tiny"], engine=program)
     deep = Variant(name="deep", settings={"depth": 2, "mode": "a", "shares": [1, 2]})
 
+    assert deep.changes(model)
+    assert not Variant(name="same", settings={"depth": 1}).changes(model)
     assert deep.of(model).engine.settings == {"depth": 2, "mode": "a", "shares": [1, 2]}
     assert deep.change == {
         "setting.depth": "2",
