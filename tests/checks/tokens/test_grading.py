@@ -5,17 +5,19 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.checks.tokens.check import check_tokens
 from repro_gate.core.consistency import validate_report
 from repro_gate.core.matrix import Suite
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
+from repro_gate.core.shards.split import lanes_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.grade import FailingDrift, Grade, GradeReason, GradeWord
 from repro_gate.core.tokens.reference import Reference
 from repro_gate.core.tokens.verification import Share, Verification, VerifiedToken
 from repro_gate.ports import VerifyRequest
-from tests.fakes.checking import Scene, scene_of
+from tests.fakes.checking import STARTED_AT, Scene, scene_of
 from tests.fakes.engines import Fault, ScriptedStarter
 from tests.fakes.stores import MemoryGoldens, MemoryReferences
 from tests.fakes.values import (
@@ -267,6 +269,21 @@ def test_models_are_graded_apart_and_corrected_together() -> None:
         ("tiny", 2 / 1024, 2),
         ("other", 2 / 1024, 2),
     ]
+
+
+def test_devices_in_parallel_are_graded_together() -> None:
+    """As one device is."""
+    alone, check = scene(EVERY, reference()).check(), scene(EVERY, reference())
+
+    report = check_tokens(
+        check.plan,
+        ports=check.ports,
+        started=check.clock.now,
+        started_at=STARTED_AT,
+        device_plans=lanes_of(check.plan, ["cpu", "cuda"]),
+    )
+
+    assert graded(report) == graded(alone)
 
 
 def test_another_choice_from_the_same_log_probabilities_is_beyond_rounding() -> None:
