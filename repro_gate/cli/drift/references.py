@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep
+from repro_gate.adapters.matrix.engines import require_variants
 from repro_gate.checks.tokens.record import ChangeKind
 from repro_gate.checks.tokens.references import (
     NotForced,
@@ -112,7 +113,9 @@ def _variants(session: Session, options: ReferenceOptions) -> list[Variant]:
             "the matrix names no harmless change: add [variants.NAME], or give --as NAME to record "
             "this machine"
         )
-    return [known[name] for name in dict.fromkeys(options.variants or known)]
+    variants = [known[name] for name in dict.fromkeys(options.variants or known)]
+    require_variants(session.file, session.matrix, variants)
+    return variants
 
 
 def _goldens(

@@ -150,6 +150,21 @@ def test_a_matrix_without_variants_records_machines_only(recorded: Workspace) ->
     assert "add [variants.NAME], or give --as NAME" in ran.err
 
 
+def test_a_variant_that_its_engine_refuses_is_an_invalid_matrix(varied: Workspace) -> None:
+    """A setting that the built-in engine does not know would be recorded as no change."""
+    settings = {"n_ctx": 256, "n_batch": 256, "threads": 1, "flash_attention": False}
+    engine = {"kind": "llama_cpp", "settings": {**settings, "kv_type": "f32"}}
+    varied.write_matrix(
+        engines={"scripted": engine}, variants={"small": {"settings": {"n_bacth": 2}}}
+    )
+
+    ran = varied.run("record-reference", "--yes")
+
+    assert ran.code == 3
+    assert "repro-gate.toml: variants.small.settings: expected only the keys" in ran.err
+    assert ran.err.endswith("found the unknown key 'n_bacth'\n")
+
+
 def test_ci_records_nothing(varied: Workspace) -> None:
     """Nobody would review it."""
     ran = varied.run("record-reference", "--yes", CI="true")
