@@ -123,5 +123,5 @@ def _detectable_shift(distances: CellDistances, *, tests: int) -> float | None:
     cells = len(distances.observed)
     if cells < min_cells(tests):
         return None
-    farthest = np.subtract(distances.observed, distances.variants[distances.farthest])
+    farthest = distances.shifts()[:, list(distances.variants).index(distances.farthest)]
     return float(detection_factor(cells, tests=tests) * farthest.std(ddof=1))
