@@ -85,6 +85,8 @@ bench: setup
 	$(BIN)/python -m benchmarks.logprob_power
 	$(BIN)/python -m benchmarks.grade_rates
 	$(BIN)/python -m benchmarks.effects
+	$(BIN)/python -m benchmarks.causes
+	$(BIN)/python -m benchmarks.grading_cost
 
 # Everything that CI runs, except `action`. Coverage is measured in the same run of the tests.
 check: lint types workflows

@@ -37,6 +37,12 @@ def with_one_tensor_scaled(model: Path, target: Path) -> Path:
     return _with_tensor(model, target, SCALED, scale)
 
 
+def merges_of(model: Path) -> list[str]:
+    """Return the merges of the tokenizer of a model."""
+    merges: list[str] = GGUFReader(model).fields[Keys.Tokenizer.MERGES].contents()
+    return merges
+
+
 def without_merge(model: Path, target: Path, merge: str) -> Path:
     """Write a model whose tokenizer lacks a merge."""
     reader = GGUFReader(model)

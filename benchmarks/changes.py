@@ -105,26 +105,27 @@ def _matrix(settings: Table, prompt: Table, model: Table) -> str:
 schema = "repro-gate/matrix/v1"
 default_suites = ["effects"]
 sampler = {{ like = "llama-server" }}
-engines.cpu = {_toml({"kind": "llama_cpp", "timeout_s": 600, "settings": settings})}
-models.model = {_toml({"engine": "cpu", "source": "model.gguf", **model})}
-prompts.prompt = {_toml({"max_tokens": TOKENS, **prompt})}
+engines.cpu = {toml({"kind": "llama_cpp", "timeout_s": 600, "settings": settings})}
+models.model = {toml({"engine": "cpu", "source": "model.gguf", **model})}
+prompts.prompt = {toml({"max_tokens": TOKENS, **prompt})}
 suites.effects = {{ runs = 1, seeds = [42], prompts = {{ model = ["prompt"] }} }}
 """
 
 
-def _toml(value: object) -> str:
+def toml(value: object) -> str:
+    """Return a value as TOML, tables on one line and without what is None."""
     match value:
         case dict():
             given = {name: each for name, each in value.items() if each is not None}
-            return f"{{ {', '.join(f'{name} = {_toml(each)}' for name, each in given.items())} }}"
+            return f"{{ {', '.join(f'{name} = {toml(each)}' for name, each in given.items())} }}"
         case list() | tuple():
-            return f"[{', '.join(map(_toml, value))}]"
+            return f"[{', '.join(map(toml, value))}]"
         case _:
             return json.dumps(value, ensure_ascii=False)
 
 
 def _shown(value: object) -> str:
-    text = "unset" if value is None else _toml(value)
+    text = "unset" if value is None else toml(value)
     for order, name in _ORDERS.items():
         text = text.replace(order, name)
     return text.replace("|", "\\|")
