@@ -141,6 +141,7 @@ def _in_grade(place: str, grade: Grade, cells: Iterable[CellReport]) -> Iterator
         ("cells", range(compared, compared + matching + 1), grade.cells),
         ("shown_by", (shown_by,), grade.shown_by),
         ("reason", (reason,) if reason else _UNSHOWN, grade.reason),
+        ("outlier", (None, *(cell.id for cell in drifted)), grade.outlier),
     ):
         if found not in expected:
             what = f"what the {len(drifted)} drifted and {matching} matching cells show"

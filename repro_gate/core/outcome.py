@@ -68,7 +68,9 @@ def outcome_of_cell(cell: CellReport, report: GateReport) -> Outcome:
     grade = report.grade_of(cell)
     if grade is None or grade.fail_on is FailingDrift.ANY:
         return outcome_of_verdict(cell.verdict)
-    return _outcome_of_grade(grade)
+    by_grade = _outcome_of_grade(grade)
+    # The runs that were not made could have differed.
+    return _worst({by_grade, _unknown_if(cell.unfinished is not None)})
 
 
 def _outcome_of_grade(grade: Grade) -> Outcome:

@@ -120,6 +120,7 @@ def test_a_grade_fits_its_cells() -> None:
         ("tests", {"tests": 2}),
         ("cells", {"model": "other"}),
         ("cells", {"suite": "other"}),
+        ("outlier", {"outlier": "tiny--fox--seed9"}),
         (
             "shown_by",
             {

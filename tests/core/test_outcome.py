@@ -197,6 +197,18 @@ def test_a_drift_may_have_the_outcome_of_its_grade(grade: Grade, outcome: Outcom
     assert (outcome_of_cell(cell, mild), decide(mild)) == (outcome, outcome)
 
 
+def test_a_drift_with_runs_that_were_not_made_does_not_pass() -> None:
+    """They could have differed; a finding stays one."""
+    for grade, outcome in (
+        (grade_of(), Outcome.INCONCLUSIVE),
+        (grade_of(p_value=0.001), Outcome.FAILED),
+    ):
+        report = _report(FINDINGS[1])
+        cells = tuple(replace(cell, unfinished=UNKNOWN) for cell in report.cells)
+        mild = replace(grade, fail_on=FailingDrift.BEYOND_ROUNDING)
+        assert decide(replace(report, cells=cells, grades=(mild,))) is outcome
+
+
 def test_a_grade_excuses_no_other_finding() -> None:
     """Neither of the same model and suite, nor a drift of others."""
     mild = replace(grade_of(), fail_on=FailingDrift.BEYOND_ROUNDING)

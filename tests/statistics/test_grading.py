@@ -138,6 +138,19 @@ def test_it_has_to_be_beyond_every_harmless_change() -> None:
     assert found.detectable_shift == pytest.approx(detection_factor(8, tests=1) * spread)
 
 
+def test_a_nearer_change_that_varies_more_is_what_is_hard_to_detect() -> None:
+    """By the difference of the means less; a drift has to be beyond that one too."""
+    steady, varying = (0.1,) * 8, (0.0, 0.19) * 4
+    variants = {"steady": steady, "varying": varying}
+
+    (found,) = compare([CellDistances(observed=(0.1,) * 8, variants=variants)])
+    (alone,) = compare([CellDistances(observed=(0.1,) * 8, variants={"steady": steady})])
+
+    spread = np.std(varying, ddof=1)
+    assert found.detectable_shift == pytest.approx(detection_factor(8, tests=1) * spread - 0.005)
+    assert alone.detectable_shift == 0
+
+
 def test_the_change_itself_is_no_further_than_its_reference() -> None:
     """Its distances differ by the digits that a reference does not have."""
     exact = tuple(0.0123456789 + cell / 70 for cell in range(14))

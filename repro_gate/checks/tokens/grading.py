@@ -12,7 +12,7 @@ from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.comparison import ForcedTokens
 from repro_gate.core.tokens.golden import Golden
-from repro_gate.core.tokens.grade import Grade, GradeReason, VariantDistance
+from repro_gate.core.tokens.grade import LARGEST_SHIFT, Grade, GradeReason, VariantDistance
 from repro_gate.core.tokens.reference import CellReference, Reference
 from repro_gate.core.tokens.verdicts import Drift, Match
 
@@ -183,7 +183,16 @@ def _grade(group: _Group, comparison: "Comparison | None") -> Grade:
         p_value=None if comparison is None else comparison.p_value,
         tests=0 if comparison is None else comparison.tests,
         detectable_shift=None if comparison is None else comparison.detectable_shift,
+        outlier=None if comparison is None else _outlier(group),
     )
+
+
+def _outlier(group: _Group) -> str | None:
+    """Return the id of the farthest drifted cell if no variant moves a cell nearly as far."""
+    entries = (entry for of in group.variants.values() for entry in of.values())
+    usual = max(entry.mean_distance for entry in entries)
+    farthest = max(group.forced, key=lambda each: each.distance)
+    return farthest.report.id if farthest.distance > usual + LARGEST_SHIFT else None
 
 
 def _variants(group: _Group, comparison: "Comparison") -> tuple[VariantDistance, ...]:

@@ -118,6 +118,8 @@ class Grade:
     """The number of grades of the report that statistics decide."""
     detectable_shift: float | None = None
     """In distance beyond the most distant variant; None with fewer than `min_cells`."""
+    outlier: str | None = None
+    """The id of a drifted cell that is further by `LARGEST_SHIFT` than a variant moves any cell."""
 
     def __post_init__(self) -> None:
         require_text(suite=self.suite)
@@ -128,6 +130,8 @@ class Grade:
         require_distance(distance=self.distance)
         require_share(explained=self.explained, same_best=self.same_best, p_value=self.p_value)
         _require_basis(self)
+        if self.outlier is not None and self.p_value is None:
+            raise ValueError(f"no variant that {self.outlier} is further than")
 
     @property
     def word(self) -> GradeWord:
@@ -136,7 +140,9 @@ class Grade:
             return GradeWord.BEYOND if self.reason in NOT_ROUNDING else GradeWord.UNDECIDED
         if self.p_value is not None and self.p_value <= ALPHA:
             return GradeWord.BEYOND
-        is_known = not self.not_compared and self.cells >= self.min_cells
+        # A mean over many cells does not show a single one.
+        is_like_the_others = not self.not_compared and self.outlier is None
+        is_known = is_like_the_others and self.cells >= self.min_cells
         if is_known and (self.detectable_shift or 0.0) <= LARGEST_SHIFT:
             return GradeWord.CONSISTENT
         return GradeWord.UNDECIDED
@@ -153,6 +159,9 @@ class Grade:
             return None
         if self.detectable_shift is None:
             return self.min_cells
+        if self.detectable_shift <= LARGEST_SHIFT:
+            # It is for the outlier.
+            return None
         spread = self.detectable_shift / detection_factor(self.cells, tests=self.tests)
         return _cells_to_detect(LARGEST_SHIFT / spread, tests=self.tests)
 

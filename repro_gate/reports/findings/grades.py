@@ -95,12 +95,12 @@ def describe_grade(grade: Grade, *, record: str) -> Description:
         grade: how the tokens of a model compare with harmless changes.
         record: the command that records harmless changes.
     """
-    reason = None if grade.shown_by is None else one_line(f"shown by {grade.shown_by}")
+    shown_by = grade.shown_by or _deciding_outlier(grade)
     is_open = grade.word is GradeWord.UNDECIDED
     return Description(
         claim=_claim(grade),
         advice=ADVICE_WITH_REMEDY if is_open else _advise(grade),
-        reason=reason,
+        reason=None if shown_by is None else one_line(f"shown by {shown_by}"),
         remedy=one_line(_remedy(grade, record)) if is_open else None,
     )
 
@@ -153,6 +153,8 @@ def _claim(grade: Grade) -> str:
             return f"the tokens are {_FURTHER} any recorded harmless change"
         case GradeWord.CONSISTENT:
             return f"the tokens are not {_FURTHER} a recorded harmless change"
+        case GradeWord.UNDECIDED if _deciding_outlier(grade) is not None:
+            return "a cell is much further from its golden than a recorded change moves any cell"
         case GradeWord.UNDECIDED if grade.needed_cells is None:
             return "some drifted cells could not be compared with a recorded harmless change"
         case GradeWord.UNDECIDED:
@@ -165,7 +167,16 @@ def _remedy(grade: Grade, record: str) -> str:
     cells, tokens = grade.needed_cells, grade.needed_tokens
     if cells is not None and tokens is not None:
         return f"{plural(cells, 'cell')} like these in the suite, with {plural(tokens, 'token')}"
+    outlier = _deciding_outlier(grade)
+    if outlier is not None:
+        return f"repro-gate explain {outlier}"
     return _VERIFY if grade.reason is GradeReason.NOT_VERIFIED else record
+
+
+def _deciding_outlier(grade: Grade) -> str | None:
+    """Return the outlier without which a grade would be consistent with rounding."""
+    is_open = grade.word is GradeWord.UNDECIDED and not grade.not_compared
+    return grade.outlier if is_open and grade.needed_cells is None else None
 
 
 def _distance(grade: Grade) -> Iterator[tuple[str, str]]:

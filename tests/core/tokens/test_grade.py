@@ -54,6 +54,17 @@ def test_drifted_cells_that_are_not_compared_leave_it_open() -> None:
     assert replace(grade_of(p_value=0.01), not_compared=1).word is GradeWord.BEYOND
 
 
+def test_a_single_cell_far_away_leaves_it_open() -> None:
+    """However many others are near, and more of those would not decide it."""
+    grade = replace(grade_of(), outlier="tiny--fox--seed1")
+
+    assert (grade.word, grade.needed_cells) == (GradeWord.UNDECIDED, None)
+    assert replace(grade_of(p_value=0.01), outlier=grade.outlier).word is GradeWord.BEYOND
+    assert replace(grade, detectable_shift=0.1).needed_cells == 32
+    with pytest.raises(ValueError, match="no variant that tiny--fox--seed1 is further than"):
+        replace(grade, reason=GradeReason.STALE, variants=(), p_value=None, detectable_shift=None)
+
+
 def test_the_needed_cells_detect_the_largest_shift() -> None:
     """With the spread of these; one less does not."""
     grade = grade_of(detectable_shift=0.1)

@@ -95,6 +95,11 @@ def test_a_reason_needs_no_numbers(reason: GradeReason) -> None:
             "some drifted cells could not be compared with a recorded harmless change",
             RECORD,
         ),
+        (
+            replace(grade_of(), outlier="tiny--fox--seed1"),
+            "a cell is much further from its golden than a recorded change moves any cell",
+            "repro-gate explain tiny--fox--seed1",
+        ),
     ],
 )
 def test_statistics_have_their_claim(grade: Grade, claim: str, remedy: str | None) -> None:
@@ -103,6 +108,16 @@ def test_statistics_have_their_claim(grade: Grade, claim: str, remedy: str | Non
 
     assert found.claim.startswith(claim)
     assert found.remedy == remedy
+
+
+def test_an_outlier_is_named_where_it_decides() -> None:
+    """Not where cells are missing, or the drift is beyond rounding."""
+    far = replace(grade_of(), outlier="tiny--fox--seed1")
+    others = (replace(far, not_compared=1), replace(far, detectable_shift=0.11))
+
+    assert describe_grade(far, record=RECORD).reason == "shown by tiny--fox--seed1"
+    for grade in (*others, replace(BEYOND, outlier="tiny--fox--seed1")):
+        assert describe_grade(grade, record=RECORD).reason is None
 
 
 @pytest.mark.parametrize(
