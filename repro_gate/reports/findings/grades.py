@@ -50,9 +50,9 @@ def rank_of(grade: Grade | None) -> int:
 
 
 def outcomes_of_drifts(report: GateReport) -> Mapping[Outcome, int]:
-    """Return the number of drifted cells of tokens with each outcome."""
+    """Return the number of drifted cells of tokens with each outcome, of those with all runs."""
     drifted = (cell for cell in report.cells if isinstance(cell.verdict, Drift))
-    return Counter(outcome_of_cell(cell, report) for cell in drifted)
+    return Counter(outcome_of_cell(cell, report) for cell in drifted if cell.unfinished is None)
 
 
 def format_verdicts(report: GateReport) -> str:
@@ -85,6 +85,9 @@ def describe_graded(cell: CellReport, report: GateReport) -> Description:
     grade = report.grade_of(cell)
     if grade is None or not _is_of_use(grade):
         return describe(cell)
+    if grade.word is GradeWord.CONSISTENT and cell.unfinished is not None:
+        # No suite lets it pass.
+        return replace(describe(cell), grade=one_line(grade.word))
     return replace(describe(cell), grade=_format_grade(grade), advice=_advise(grade))
 
 

@@ -83,4 +83,5 @@ def test_too_few_cells_are_undecided_however_alike() -> None:
 
     assert (grade.word, grade.min_cells, grade.needed_cells) == (GradeWord.UNDECIDED, 7, 7)
     assert replace(grade, tests=2).min_cells == 8
+    assert replace(grade, cells=7, detectable_shift=0.0).word is GradeWord.CONSISTENT
     assert (grade.needed_tokens, grade.tokens) == (280, 240)

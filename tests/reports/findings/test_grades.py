@@ -8,13 +8,14 @@ import pytest
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.grade import NOT_ROUNDING, FailingDrift, Grade, GradeReason, GradeWord
-from repro_gate.core.tokens.verdicts import Match
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match
 from repro_gate.reports.findings.grades import (
     describe_grade,
     describe_graded,
     format_verdicts,
     grade_lines,
 )
+from repro_gate.reports.findings.summary import explain_outcome
 from repro_gate.reports.findings.tokens import explain_command, grade_findings, token_findings
 from tests.fakes.values import grade_of
 from tests.reports.conftest import (
@@ -192,6 +193,22 @@ def test_the_worst_grade_is_first() -> None:
     graded = [each.description.grade or "" for each in token_findings(report)]
     assert [each.partition(",")[0] for each in graded] == words
     assert explain_command(report) == "repro-gate explain smollm2--p0--seed42"
+
+
+def test_no_suite_lets_a_drift_pass_of_which_runs_are_missing() -> None:
+    """Its description and the reasons for the outcome do not say so either."""
+    report = graded_report_of(FailingDrift.BEYOND_ROUNDING, GradeWord.CONSISTENT)
+    lost = Inconclusive(reason="the engine ended", remedy=None)
+    cells = tuple(
+        replace(cell, unfinished=lost) if isinstance(cell.verdict, Drift) else cell
+        for cell in report.cells
+    )
+
+    found = describe_graded(cells[0], replace(report, cells=cells))
+
+    assert found.grade == GradeWord.CONSISTENT
+    assert found.advice.startswith("If the change is intended")
+    assert explain_outcome(replace(report, cells=cells)) == "2 of 3 cells not measured"
 
 
 def test_a_grade_without_a_drift_passes() -> None:
