@@ -24,7 +24,7 @@ from repro_gate.core.tokens.golden import (
     definition_changes,
     provenance_changes,
 )
-from repro_gate.core.tokens.grade import Grade, GradeReason, GradeWord
+from repro_gate.core.tokens.grade import LARGEST_SHIFT, Grade, GradeReason, GradeWord
 from repro_gate.core.tokens.verdicts import (
     Drift,
     Inconclusive,
@@ -251,9 +251,10 @@ def _is_chosen(report: CellReport, drift: Drift) -> bool:
 def forced_through(report: CellReport) -> ForcedTokens | None:
     """Return how nearly the tokens of a drifted cell's golden are generated.
 
-    None when there is no drift, or the distance of some token is not known.
+    None when there is no drift, the distance of some token is not known, or what is verified is not
+    what generates.
     """
-    if not isinstance(report.verdict, Drift):
+    if not isinstance(report.verdict, Drift) or _is_of_another_draw(report, report.verdict):
         return None
     before, verified = report.verdict.golden.generation, report.verification
     if not verified or [each.id for each in verified] != [each.id for each in before.tokens]:
@@ -261,6 +262,25 @@ def forced_through(report: CellReport) -> ForcedTokens | None:
     positions = positions_of(before, report.generation, verified)
     found = forced_tokens(verified, positions, is_greedy=report.cell.sampler.is_greedy)
     return None if found.mean_distance is None else found
+
+
+def _is_of_another_draw(report: CellReport, drift: Drift) -> bool:
+    """Return whether a verification draws the golden's token where another one was generated.
+
+    Such as by the seed that the engine ignores as it generates; but not where that is a near tie.
+    """
+    position = drift.divergence.position
+    if drift.divergence.place is not Place.OUTPUT or position >= len(report.verification):
+        return False
+    forked = report.verification[position]
+    if forked.drawn != forked.id:
+        return False
+    if report.cell.sampler.is_greedy:
+        best = [logprob for _, logprob in forked.best[:2]]
+        return bool(best) and best[0] - best[-1] > LARGEST_SHIFT
+    if forked.share is None or forked.uniform is None:
+        return True
+    return forked.share.depth(forked.uniform) > LARGEST_SHIFT
 
 
 def changed_files(changes: Iterable[FactChange]) -> tuple[FactChange, ...]:

@@ -24,6 +24,7 @@ from repro_gate.core.tokens.verdicts import (
 from repro_gate.core.tokens.verification import Share, VerifiedToken
 from tests.fakes.values import (
     CHAT,
+    GREEDY,
     PROFILE,
     cell_of,
     generation_of,
@@ -349,3 +350,37 @@ def test_a_cell_without_a_run_has_no_diagnosis() -> None:
     """It is inconclusive."""
     verdict = Inconclusive(reason="it died", remedy=None)
     assert diagnose(report_of(verdict, None), facts={}, committed=None) is None
+
+
+@pytest.mark.parametrize(
+    ("uniform", "best", "is_greedy", "is_known"),
+    [
+        (0.5, (), False, False),
+        (0.44, (), False, True),
+        (0.56, (), False, True),
+        (None, (), False, False),
+        (None, ((8, -0.1), (5, -0.2)), True, False),
+        (None, ((8, -0.1), (5, -0.14)), True, True),
+        (None, (), True, True),
+    ],
+)
+def test_what_is_not_generated_is_not_verified(
+    uniform: float | None, best: tuple[tuple[int, float], ...], *, is_greedy: bool, is_known: bool
+) -> None:
+    """Its samplers draw the golden's token where another one was generated, and not by a hair."""
+    cell = replace(CELL, sampler=GREEDY) if is_greedy else CELL
+    drift = drift_of().verdict
+    assert isinstance(drift, Drift)
+    verified = [replace(each, drawn=each.id) for each in as_recorded(GOLDEN)]
+    verified[1] = replace(verified[1], uniform=uniform, best=best)
+
+    report = CellReport(
+        suite="s",
+        cell=cell,
+        verdict=replace(drift, golden=golden_of(cell, GOLDEN)),
+        runs=2,
+        generation=OBSERVED,
+        profile=PROFILE,
+        verification=tuple(verified),
+    )
+    assert (forced_through(report) is not None) is is_known

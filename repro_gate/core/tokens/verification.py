@@ -42,6 +42,10 @@ class Share:
         """Return how far a number between 0 and 1 lies outside; 0 for one inside."""
         return max(self.low - number, number - self.high, 0.0)
 
+    def depth(self, number: float) -> float:
+        """Return how far a number between 0 and 1 lies inside; 0 for one outside."""
+        return max(0.0, min(number - self.low, self.high - number))
+
     def gap(self, other: "Share") -> float:
         """Return how far the nearest number in another share lies outside."""
         return max(self.low - other.high, other.low - self.high, 0.0)

@@ -150,10 +150,11 @@ def test_cells_that_match_count_with_a_distance_of_0() -> None:
     assert (grade.needed_cells or 0) > 10
 
 
-@pytest.mark.parametrize(("distance", "is_outlier"), [(0.05, False), (0.07, True)])
+@pytest.mark.parametrize(("distance", "is_outlier"), [(0.055, False), (0.07, True)])
 def test_a_single_cell_far_away_is_named(distance: float, *, is_outlier: bool) -> None:
     """It is further by 0.05 than any cell under a harmless change: no longer consistent."""
-    grade = graded(scene({**NEAR, 4: distance}, reference()).check())
+    none = reference(0.0, variant="none")
+    grade = graded(scene({**NEAR, 4: distance}, reference(), none).check())
 
     expected = GradeWord.UNDECIDED if is_outlier else GradeWord.CONSISTENT
     assert (grade.word, grade.needed_cells) == (expected, None)
