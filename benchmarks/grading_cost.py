@@ -1,6 +1,6 @@
 """What verifying and grading cost a check in which every cell drifts, as ratios of one run.
 
-    python -m benchmarks.grading_cost [--rounds N]
+    python -m benchmarks.grading_cost [--rounds N] [--runs N ...]
 
 Checks the 15 cells of the release suite on SmolLM2 without flash attention, against goldens that
 have it: with an engine that verifies tokens, and with one that refuses to, so that nothing can be
@@ -17,7 +17,6 @@ from typing import Any, Final
 from benchmarks.causes import smollm2
 from benchmarks.planted import Expected, Planted, digest, matrix
 from benchmarks.workplace import Workplace
-from repro_gate.core.report import GateReport
 
 _SUITE: Final = ("--suite", "release")
 _RUNS: Final = (10, 3)
@@ -28,16 +27,21 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--runs", type=int, nargs="+", default=_RUNS)
+    arguments = parser.parse_args()
+    rounds = arguments.rounds
     model = smollm2()
     sha256 = digest(model)
     graded, ungraded = (matrix(_drift(fault), sha256=sha256) for fault in ({}, {"verify": False}))
     with tempfile.TemporaryDirectory() as folder:
         workplace = Workplace(Path(folder), model)
         workplace.record(matrix(sha256=sha256), *_SUITE)
-        for runs in _RUNS:
+        for runs in arguments.runs:
             seconds = [
-                (_cpu_s(workplace, graded, runs), _cpu_s(workplace, ungraded, runs))
+                (
+                    _cpu_s(workplace, graded, runs, is_graded=True),
+                    _cpu_s(workplace, ungraded, runs, is_graded=False),
+                )
                 for _ in range(rounds)
             ]
             ratios = sorted(with_grade / without for with_grade, without in seconds)
@@ -58,16 +62,13 @@ def _drift(fault: dict[str, Any]) -> Planted:
     )
 
 
-def _cpu_s(workplace: Workplace, document: str, runs: int) -> float:
-    """Return the CPU time of a check; every cell must drift, and be verified or not as planned."""
+def _cpu_s(workplace: Workplace, document: str, runs: int, *, is_graded: bool) -> float:
+    """Return the CPU time of a check in which every cell drifts, and is graded or not."""
     report, seconds = workplace.check(document, *_SUITE, "--runs", str(runs))
-    _require_drifts(report)
+    graded = [grade.p_value is not None for grade in report.grades]
+    if report.counts["drift"] != _DRIFTS or graded != [is_graded]:
+        raise SystemExit(f"expected {_DRIFTS} drifts, found {report.counts}, {report.grades}")
     return seconds
-
-
-def _require_drifts(report: GateReport) -> None:
-    if report.counts["drift"] != _DRIFTS:
-        raise SystemExit(f"expected {_DRIFTS} drifts, found {report.counts}")
 
 
 if __name__ == "__main__":
