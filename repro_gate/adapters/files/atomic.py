@@ -24,6 +24,14 @@ def write_atomically(file: Path, content: str | bytes) -> None:
     Raises:
         OSError: the file cannot be written; the old one is unchanged.
     """
+    try:
+        _replace(file, content)
+    except OSError as error:
+        # A full disk names no file, and a folder without permission the temporary one.
+        raise OSError(error.errno, error.strerror, str(file)) from error
+
+
+def _replace(file: Path, content: str | bytes) -> None:
     descriptor, temporary = _new_temporary(file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -202,7 +202,8 @@ def _reference_notes(plan: Plan, committed: Committed) -> Iterator[Note]:
                 cells = "1 cell" if stale == 1 else f"{stale} cells"
                 yield Note(
                     about=reference.variant,
-                    message=f"this reference is of earlier goldens for {cells}: {reference.remedy}",
+                    message=f"this reference lacks the golden of {cells} as it is now: "
+                    f"{reference.remedy}",
                     origin=NoteOrigin.GATE,
                 )
     for profile, variant in committed.unused:

@@ -128,12 +128,11 @@ def grade_finding(grade: Grade, report: GateReport) -> Finding:
     """Return a grade of a report as a finding, with the outcome of its drifted cells."""
     drifted = [cell for cell in report.cells if report.grade_of(cell) is grade]
     outcome = outcome_of_cell(drifted[0], report) if drifted else Outcome.PASSED
-    options = " ".join([shell.command(_RECORD, report.repeat_with), *_suites(drifted)])
     return Finding(
         word=grade.word,
         ids=(one_line(f"{grade.model} in suite {grade.suite}"),),
         outcome=outcome,
-        description=describe_grade(grade, record=options),
+        description=describe_grade(grade, record=_recording(grade, drifted, report)),
         lines=grade_lines(grade),
     )
 
@@ -203,7 +202,7 @@ def is_acceptable(cell: CellReport, report: GateReport) -> bool:
     """Tell whether an update would record the cell: not if its model fails its controls."""
     if not isinstance(cell.verdict, Drift | Unrecorded):
         return False
-    if isinstance(cell.verdict, Drift) and cell.verdict.golden.profile != cell.profile:
+    if _is_of_another_profile(cell):
         # It is recorded on that profile.
         return False
     controls = (control for control in report.controls if control.model == cell.cell.model)
@@ -276,6 +275,19 @@ def _repeat(cells: Sequence[CellReport], report: GateReport) -> str:
     check = shell.command(_CHECK, report.repeat_with)
     # A pattern may select more cells: measuring them is harmless.
     return " ".join([check, *_suites(cells), shell.only([cell.id for cell in cells], ())])
+
+
+def _recording(grade: Grade, drifted: Iterable[CellReport], report: GateReport) -> str:
+    """Return the command that records harmless changes, and where it is not refused."""
+    command = f"{shell.command(_RECORD, report.repeat_with)} --suite {shell.quoted(grade.suite)}"
+    if any(map(_is_of_another_profile, drifted)):
+        return f"{command} --as NAME, on a machine that is good"
+    return f"{command}, where the goldens pass, such as before the change"
+
+
+def _is_of_another_profile(cell: CellReport) -> bool:
+    verdict = cell.verdict
+    return isinstance(verdict, Drift) and verdict.golden.profile != cell.profile
 
 
 def _suites(cells: Sequence[CellReport]) -> Iterable[str]:

@@ -126,7 +126,7 @@ def test_a_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
     error = raised_in_a_child(write_with_little_room)
 
     assert isinstance(error, OSError)
-    assert error.errno == errno.EFBIG
+    assert (error.errno, error.filename) == (errno.EFBIG, str(file))
     assert (names_in(tmp_path), file.read_text("ascii")) == (["x.json"], "old")
 
 
@@ -147,6 +147,7 @@ def test_a_read_only_folder_leaves_the_old_file(
     error = raised_in_a_child(write_as_nobody)
 
     assert isinstance(error, PermissionError)
+    assert error.filename == "x.json"
     assert (names_in(tmp_path), Path("x.json").read_text("ascii")) == (["x.json"], "old")
 
 

@@ -47,6 +47,7 @@ def _refusal(folder: Path, *changes: tuple[str, str]) -> str:
         ),
         ("settings = {}", "variants.v.settings: expected at least 1 entry, found 0"),
         ("", "variants.v: expected the key 'settings', found none"),
+        ("setings = {}", "variants.v: expected only the keys engine, settings, found the unknown"),
         ("engine = 'own'\nsettings = { threads = 2 }", "variants.v.settings: expected no such key"),
         ("settings = { threads = nan }", "variants.v.settings.threads: expected true or false"),
         ("speed = 1\nengine = 'own'", "variants.v: expected "),

@@ -87,12 +87,12 @@ def test_stale_references_are_noted() -> None:
     assert scene.check().notes == (
         _on_reference(
             "other",
-            "this reference is of earlier goldens for 1 cell: "
+            "this reference lacks the golden of 1 cell as it is now: "
             "repro-gate record-reference --as other, on cpu-test",
         ),
         _on_reference(
             "h200",
-            "this reference is of earlier goldens for 2 cells: "
+            "this reference lacks the golden of 2 cells as it is now: "
             "repro-gate record-reference --as h200, on cpu-test",
         ),
     )

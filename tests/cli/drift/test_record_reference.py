@@ -333,5 +333,7 @@ def test_a_check_notes_stale_and_unused_references(varied: Workspace) -> None:
 
     assert ran.code == 0
     again = "repro-gate record-reference --variant two"
-    assert f"  message  this reference is of earlier goldens for 1 cell: {again}\n" in ran.out
+    assert (
+        f"  message  this reference lacks the golden of 1 cell as it is now: {again}\n" in ran.out
+    )
     assert f"  message  this reference for {PROFILE} grades nothing: the matrix has no" in ran.out

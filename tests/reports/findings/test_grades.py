@@ -239,7 +239,7 @@ def test_a_cell_without_a_reference_needs_no_grade(fail_on: FailingDrift) -> Non
 def test_a_reference_is_recorded_for_the_suite(
     drift: Callable[..., CellReport], gate_report: Callable[..., GateReport]
 ) -> None:
-    """With the options that select the matrix and the device."""
+    """With the options that select the matrix and the device, where it is not refused."""
     cell = drift(generation_of("a b"), generation_of("a c"), cell_of())
     grade = replace(
         without_numbers(GradeReason.NO_REFERENCE), suite=cell.suite, model=cell.cell.model
@@ -247,5 +247,21 @@ def test_a_reference_is_recorded_for_the_suite(
     (found,) = grade_findings(gate_report(cell, grades=(grade,), repeat_with=("--device", "cuda")))
 
     assert found.description.remedy == (
-        "repro-gate record-reference --device cuda --suite embedded"
+        "repro-gate record-reference --device cuda --suite embedded, "
+        "where the goldens pass, such as before the change"
+    )
+
+
+def test_a_reference_to_another_profile_is_recorded_by_name(
+    drift: Callable[..., CellReport], gate_report: Callable[..., GateReport]
+) -> None:
+    """Without --as the machine would refuse goldens of another profile."""
+    cell = replace(drift(generation_of("a b"), generation_of("a c"), cell_of()), profile="gpu")
+    grade = replace(
+        without_numbers(GradeReason.NO_REFERENCE), suite=cell.suite, model=cell.cell.model
+    )
+    (found,) = grade_findings(gate_report(cell, grades=(grade,)))
+
+    assert found.description.remedy == (
+        "repro-gate record-reference --suite embedded --as NAME, on a machine that is good"
     )
