@@ -163,6 +163,12 @@ def test_logits_of_another_profile_are_not_compared() -> None:
         replace(mild, evidence=Evidence.LOGITS)
 
 
+def test_any_drift_from_another_profile_is_no_finding() -> None:
+    """Rounding differs between profiles."""
+    with pytest.raises(ValueError, match="only a drift beyond rounding can fail"):
+        replace(suite_of(HAIKU), against="gpu")
+
+
 def test_an_unknown_suite_is_refused() -> None:
     """The message names it and the suites that there are."""
     matrix = matrix_of(suite_of(HAIKU), suite_of(FOX, name="release"))

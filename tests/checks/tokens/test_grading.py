@@ -247,6 +247,31 @@ def test_an_engine_that_cannot_verify_leaves_it_open() -> None:
     assert graded(scene({**NEAR, 4: None}, reference()).check()).not_compared == 1
 
 
+def test_an_engine_that_generates_by_another_seed_than_it_verifies_leaves_it_open() -> None:
+    """All tokens of the goldens are drawn as it verifies, and others as it generates."""
+    share = Share(low=0.1, high=0.9)
+
+    def verify(asked: VerifyRequest) -> Verification:
+        return tuple(
+            VerifiedToken(
+                id=token,
+                logprob=-1.5,
+                best=((token, -1.5),),
+                drawn=token,
+                uniform=0.4,
+                share=share,
+                drawn_share=share,
+            )
+            for token in asked.tokens
+        )
+
+    check = scene(EVERY, reference())
+    starter = replace(check.starter, verifier=verify)
+    grade = graded(replace(check, starter=starter).check())
+
+    assert (grade.word, grade.reason) == (GradeWord.UNDECIDED, GradeReason.NOT_VERIFIED)
+
+
 def test_a_suite_against_another_profile_is_graded_without_drift_too() -> None:
     """That is what it is for."""
     suite = replace(suite_of(*CELLS), against="cpu-test", fail_on=FailingDrift.BEYOND_ROUNDING)
