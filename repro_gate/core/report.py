@@ -61,6 +61,11 @@ class CellReport:
         """The id of the cell."""
         return self.cell.id
 
+    @property
+    def golden_profile(self) -> str | None:
+        """The profile of the golden: another one where a drift of a suite against it shows that."""
+        return self.verdict.golden.profile if isinstance(self.verdict, Drift) else self.profile
+
 
 def _require_evidence(report: CellReport) -> None:
     """Raise ValueError unless the runs of a cell support its verdict."""

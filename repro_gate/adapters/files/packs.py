@@ -106,9 +106,9 @@ def zipped(contents: dict[str, bytes]) -> bytes:
 def _golden(data: bytes | None, file: Path, cell: CellReport) -> Golden | None:
     if data is None:
         return None
-    if cell.profile is None:
+    if cell.golden_profile is None:
         raise InputInvalid.at(file, "", expected="no golden of a cell without profile", found="one")
-    return parse_golden(data, file=file, profile=cell.profile, cell_id=cell.id)
+    return parse_golden(data, file=file, profile=cell.golden_profile, cell_id=cell.id)
 
 
 def _contents(data: bytes, file: Path) -> dict[str, bytes]:

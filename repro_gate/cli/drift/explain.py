@@ -19,7 +19,6 @@ from repro_gate.core.cause import diagnose
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import CellReport, FinishedCheck, GateReport, excerpt_of
 from repro_gate.core.tokens.golden import Facts, Golden
-from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import UsageInvalid
 from repro_gate.reports.explain import render_explanation
 from repro_gate.reports.json import summary_data
@@ -116,7 +115,7 @@ def _cell(report: GateReport, pattern: str) -> CellReport:
 
 def _committed(cell: CellReport, config: Path | None) -> Golden | None:
     goldens = wiring.workspace_for(open_session(Selection(config=config))).goldens
-    compared = cell.verdict.golden.profile if isinstance(cell.verdict, Drift) else cell.profile
+    compared = cell.golden_profile
     if compared is None or cell.id not in goldens.recorded(compared):
         return None
     return goldens.read(compared, cell.id)

@@ -73,6 +73,15 @@ def page_of(report: GateReport, cell: CellReport, golden: Golden) -> str:
     return render_explanation(report, cell, found, golden)
 
 
+def test_a_golden_may_be_of_another_profile(tmp_path: Path) -> None:
+    """That of the drift, as of a suite that is against it."""
+    cell, file = replace(CELL, profile="gpu-other"), tmp_path / "sent.zip"
+
+    write_pack(file, text_of(cell), golden_in(CELL))
+
+    assert read_pack(file).golden == golden_in(CELL)
+
+
 def accepted(data: bytes) -> Pack | None:
     """Return the pack in bytes, or None when it is refused."""
     try:
