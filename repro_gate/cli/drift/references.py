@@ -272,6 +272,8 @@ def _details(reference: Reference) -> Iterator[str]:
         yield (
             "           nothing moved: beside it alone, any change of the tokens is beyond rounding"
         )
+    if not reference.change and any(name.startswith("setting.") for name in reference.provenance):
+        yield "           settings are not those of the goldens: this calls them harmless too"
     facts = [escape.one_line(f"{name} = {value}") for name, value in reference.provenance.items()]
     for _, line in escape.limited("", facts):
         yield f"           {line}"

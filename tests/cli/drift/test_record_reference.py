@@ -105,6 +105,18 @@ def test_another_machine_is_recorded_under_its_name(varied: Workspace) -> None:
     assert f"other: {PROFILE}, measured on gpu-other\n" in ran.out
 
 
+@pytest.mark.parametrize("fact", ["device.name", "setting.kv_type"])
+def test_a_machine_with_other_settings_is_pointed_out(varied: Workspace, fact: str) -> None:
+    """They would count as harmless, though no variant names them."""
+    varied.write_script(verifies=True, facts={fact: "q4_0"})
+
+    ran = varied.run("record-reference", "--yes", "--as", "other")
+
+    assert ran.code == 0, ran.err
+    is_shown = "settings are not those of the goldens: this calls them harmless too" in ran.out
+    assert is_shown == (fact == "setting.kv_type")
+
+
 def test_a_suite_against_a_profile_has_its_goldens(varied: Workspace) -> None:
     """And names the option that is missing on the other machine."""
     suite = matrix_of(varied.engine())["suites"]["quick"]
