@@ -21,7 +21,7 @@ from repro_gate.core.tokens.comparison import (
 from repro_gate.core.tokens.generation import Generation, Place, Token, first_divergence
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.grade import GradeWord
-from repro_gate.core.tokens.verdicts import Drift, Unrecorded
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Unrecorded
 from repro_gate.core.tokens.verification import Share, VerifiedToken
 from repro_gate.reports.findings.divergence import (
     Explanation,
@@ -106,6 +106,8 @@ def _headline(
 
 def _no_divergence(cell: CellReport) -> str:
     tokens = describe_former([cell])
+    if isinstance(cell.verdict, Inconclusive):
+        return "none: the cell was not measured"
     if tokens is None:
         return "none: there is no divergence to explain"
     return f"{Cause.DEFINITION.value}: tokens {tokens}"

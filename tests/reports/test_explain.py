@@ -324,8 +324,9 @@ def test_every_verdict_has_a_page(
     text = page(gate_report(any_cell))
     assert text.startswith(f"{any_cell.verdict.word}  {any_cell.id}\n")
     assert ("there is no divergence to explain" in text) == (
-        any_cell.verdict.word not in {"drift", "nondeterministic"}
+        any_cell.verdict.word not in {"drift", "nondeterministic", "inconclusive"}
     )
+    assert ("the cell was not measured" in text) == (any_cell.verdict.word == "inconclusive")
 
 
 @given(text=foreign_texts)

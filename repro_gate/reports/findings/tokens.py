@@ -20,7 +20,13 @@ from repro_gate.core.tokens.verdicts import (
     Vacuous,
 )
 from repro_gate.reports.findings.divergence import Explanation, evidence, explain
-from repro_gate.reports.findings.grades import describe_grade, describe_graded, grade_lines, rank_of
+from repro_gate.reports.findings.grades import (
+    FIND_THE_CAUSE,
+    describe_grade,
+    describe_graded,
+    grade_lines,
+    rank_of,
+)
 from repro_gate.reports.findings.wording import (
     WORDS,
     Description,
@@ -81,6 +87,14 @@ class Finding:
     def subject(self) -> Escaped:
         """The only id, or how many there are."""
         return one_line(plural(len(self.ids), self.noun)) if self.listed else self.ids[0]
+
+    @property
+    def command_label(self) -> str:
+        """What the command does."""
+        if self.word == Orphan.word:
+            return "remove it"
+        is_known = self.description.advice != FIND_THE_CAUSE
+        return "accept it" if is_known else "accept it, once you know the cause"
 
     @property
     def details(self) -> Iterator[Line]:

@@ -163,11 +163,6 @@ def _advise(factor: Factor) -> str:
             assert_never(factor)
 
 
-def command_label(word: str) -> str:
-    """Return a label for the command of a finding with this verdict."""
-    return "remove it" if word == Orphan.word else "accept it"
-
-
 def describe_control(control: ControlReport) -> Description:
     """Describe the result of a control."""
     advice = _advise(control.contrast.factor) if control.failed else NO_ACTION

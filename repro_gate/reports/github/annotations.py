@@ -22,7 +22,6 @@ from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
-from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Line, optional
 
@@ -117,7 +116,7 @@ def _of_finding(finding: Finding, line_of: LineOf) -> Annotation:
     # Annotations are not shown in a fixed-width font, which a plot needs.
     lines = [line for line in finding.details if line[0] != "draws"]
     command = None if finding.command is None else escape.one_line(finding.command)
-    lines.extend(optional(command_label(finding.word), command))
+    lines.extend(optional(finding.command_label, command))
     return Annotation(
         level=_LEVELS[finding.outcome],
         title=f"{finding.word}: {finding.subject}",

@@ -19,7 +19,6 @@ from repro_gate.reports.findings.divergence import (
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, grade_findings, severity, token_findings
-from repro_gate.reports.findings.wording import command_label
 from repro_gate.reports.markdown_findings import changes_since
 from repro_gate.reports.text.escape import Line, clipped
 from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
@@ -210,7 +209,7 @@ def _figures(lines: Sequence[Line]) -> Block:
 def _commands(finding: Finding) -> Block:
     commands = (
         ("# measure again", finding.repeat),
-        (f"# {command_label(finding.word)}", finding.command),
+        (f"# {finding.command_label}", finding.command),
     )
     lines = [line for note, text in commands if text is not None for line in (note, text)]
     return fence(lines, "sh") if lines else ()
