@@ -48,7 +48,7 @@ def test_tokens_need_no_statistics_no_http_no_validator_and_no_pytest(recorded: 
 def test_only_a_drift_with_references_needs_numpy(recorded: Workspace) -> None:
     """It is graded by a test; without references or without drift none is made."""
     variants = {"other": {"settings": {"missed": 2}}}
-    drifting = recorded.engine() | {"settings": {"voice": "!", "moved": 0.5}}
+    drifting = recorded.engine() | {"settings": {"voice": "!", "moved": 0.5, "missed": 4}}
     recorded.write_script(verifies=True)
     recorded.write_matrix(engines={"scripted": drifting}, variants=variants)
     assert _imported(recorded, "check", code=10) & _SLOW == set()

@@ -46,6 +46,8 @@ class _Group:
     drifted: int = 0
     reason: GradeReason | None = None
     shown_by: str | None = None
+    profiles: frozenset[str] = frozenset()
+    """Of the goldens."""
     forced: list[_Forced] = field(default_factory=list[_Forced])
     variants: dict[str, dict[str, CellReference]] = field(
         default_factory=dict[str, dict[str, CellReference]]
@@ -92,6 +94,8 @@ def _groups(
             group = _Group(suite=suite, model=model, drifted=len(drifted))
             shown = ((not_rounding(report), report.id) for report in drifted)
             group.reason, group.shown_by = next((at for at in shown if at[0]), (None, None))
+            committed = (goldens.get(report.cell) for report in found)
+            group.profiles = frozenset(golden.profile for golden in committed if golden)
             forced = (_forced(report, goldens.get(report.cell)) for report in found)
             group.forced = [each for each in forced if each is not None]
             groups.append(group)
@@ -120,16 +124,15 @@ def _compare_with(group: _Group, references: Mapping[str, Sequence[Reference]]) 
     """Choose the variants that know most of the drifted cells, and the cells that they all know."""
     if group.reason is not None:
         return
+    recorded = [each for at in sorted(group.profiles) for each in references.get(at, ())]
     is_verified = [each for each in group.forced if each.has_drifted]
-    if group.drifted and not is_verified:
+    if recorded and group.drifted and not is_verified:
         group.reason = GradeReason.NOT_VERIFIED
         return
     wanted = is_verified or group.forced
-    profiles = {each.golden.profile for each in group.forced}
     known = {
         reference.variant: _current_entries(reference, group.forced)
-        for profile in sorted(profiles)
-        for reference in references.get(profile, ())
+        for reference in recorded
         if any(each.report.id in reference.cells for each in wanted)
     }
     counts = {name: sum(each.report.id in of for each in wanted) for name, of in known.items()}
