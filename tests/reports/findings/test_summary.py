@@ -8,9 +8,11 @@ import pytest
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
-from repro_gate.core.tokens.verdicts import Inconclusive, Match
+from repro_gate.core.tokens.grade import FailingDrift, GradeWord
+from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Match
 from repro_gate.reports.findings import summary
 from tests.fakes.values import control_of
+from tests.reports.conftest import graded_report_of
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -117,3 +119,14 @@ def test_ratio_of_the_times(wall_s: float, words: str) -> None:
     timing = Timing(wall_s=wall_s, load_s=0, engine_s=2.0, generated_tokens=1)
 
     assert summary.format_ratio(timing) == words
+
+
+def test_a_pass_names_the_drift_that_its_suites_let_pass() -> None:
+    """Not everything matched."""
+    report = graded_report_of(FailingDrift.BEYOND_ROUNDING, GradeWord.CONSISTENT)
+
+    drifts = report.counts[Drift.word]
+    assert summary.explain_outcome(report) == (
+        f"{len(report.cells)} cells measured; {drifts} drifted, consistent with rounding, which "
+        "their suites let pass"
+    )
