@@ -45,7 +45,7 @@ def test_drift_is_published_everywhere(red_job: Job, github: Github) -> None:
     (body,) = github.world.bodies()
     assert (ran.code, ran.err) == (0, "")
     assert "### ❌ Failed at [`c0ffee0`]" in body
-    assert "\n\n**1 drift (cannot be decided)**; 3 match.\n\n" in body
+    assert "\n\n**1 drift**; 3 match.\n\n" in body
     assert "[full report](https://github.com/octo/gate/actions/runs/1/a/2)" in body
     assert re.match(r"::error file=.*,title=drift%3A tiny--fox--seed1::", ran.out)
     assert ran.out.count("\n") == 1
