@@ -15,7 +15,7 @@ from repro_gate.core.logprobs.draw import DrawOutcome, Encoding, InvalidDraw, Mi
 from repro_gate.core.logprobs.policy import LogprobCell, Policy
 from repro_gate.core.report import EngineReport, Note
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.reference import Reference
@@ -144,6 +144,12 @@ class VerifyRequest:
         if not self.prompt or not self.tokens:
             raise ValueError("neither the prompt nor the claimed tokens may be empty")
         require_at_least(0, prompt=min(self.prompt), tokens=min(self.tokens))
+
+    @classmethod
+    def of(cls, cell: Cell, *, prompt: Iterable[Token], tokens: Iterable[Token]) -> "VerifyRequest":
+        """Return the request to verify generated tokens."""
+        claimed, after = (tuple(token.id for token in part) for part in (tokens, prompt))
+        return cls(cell=cell, prompt=after, tokens=claimed)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from repro_gate.core.tokens.grade import detection_factor, min_cells
-from repro_gate.statistics.permutation import Floats, holm
+from repro_gate.statistics.permutation import Floats, holm, p_value_of
 
 _MAX_EXACT_CELLS = 16
 _SAMPLES = 100_000
@@ -88,11 +88,9 @@ def sign_flip_p_values(shifts: Floats) -> tuple[float, ...]:
     is_complete = cells <= _MAX_EXACT_CELLS
     least = shifts.sum(axis=0) - _TIE
     extreme = sum((signs @ shifts >= least).sum(axis=0) for signs in _signs(cells))
-    total = 2**cells if is_complete else _SAMPLES
-    return tuple(
-        float(count / total if is_complete else (count + 1) / (total + 1))
-        for count in np.atleast_1d(extreme)
-    )
+    ways = 2**cells if is_complete else _SAMPLES
+    counts = np.atleast_1d(extreme)
+    return tuple(p_value_of(int(count), ways, is_complete=is_complete) for count in counts)
 
 
 def _signs(cells: int) -> Iterator[Floats]:

@@ -52,9 +52,12 @@ class Labelings:
 
     def p_value(self, as_extreme: int) -> float:
         """Return the p-value for a number of rows at least as extreme as the observed one."""
-        if self.is_complete:
-            return as_extreme / len(self.rows)
-        return (as_extreme + 1) / (len(self.rows) + 1)
+        return p_value_of(as_extreme, len(self.rows), is_complete=self.is_complete)
+
+
+def p_value_of(as_extreme: int, ways: int, *, is_complete: bool) -> float:
+    """Return the p-value for a number of ways, of all or of a sample, at least as extreme."""
+    return as_extreme / ways if is_complete else (as_extreme + 1) / (ways + 1)
 
 
 @lru_cache(maxsize=16)

@@ -50,12 +50,9 @@ def _verified(
 
 
 def _claim(golden: Golden, seed_shift: int) -> VerifyRequest:
-    prompt, tokens = (
-        tuple(token.id for token in some)
-        for some in (golden.generation.prompt, golden.generation.tokens)
-    )
     cell = replace(golden.cell, seed=golden.cell.seed + seed_shift)
-    return VerifyRequest(cell=cell, prompt=prompt, tokens=tokens)
+    claimed = golden.generation
+    return VerifyRequest.of(cell, prompt=claimed.prompt, tokens=claimed.tokens)
 
 
 @pytest.mark.parametrize("suite", ["embedded", "release-smollm2"])

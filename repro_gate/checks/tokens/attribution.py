@@ -95,7 +95,7 @@ def _extend(
     """Add what experiments show, one by one, so that an interruption keeps what was found."""
     with closing(run_experiments(unchanged, experiments, ports=ports)) as found:
         for each in found:
-            findings.append(each)  # noqa: PERF402 -- see above
+            findings.append(each)  # noqa: PERF402 -- extend() may lose them
 
 
 def _candidates(plan: AttributionPlan, unchanged: UnchangedRun) -> Iterator[Experiment | NotTried]:

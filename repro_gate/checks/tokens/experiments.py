@@ -266,8 +266,8 @@ def _runs(
     logits = experiment.model.engine.kind.is_built_in
     times = experiment.at_a_time
     runs = [CellRun(cell=cell, trace=True, logits=logits) for _ in range(times) for cell in cells]
-    is_alone = experiment.at_a_time == 1
-    had_neighbours = is_alone
+    is_alone = times == 1
+    is_as_planned = is_alone
     stream = worker.generate_all(
         experiment.model, _begun(runs, ports), is_wanted=lambda _: True, alone=is_alone
     )
@@ -275,9 +275,9 @@ def _runs(
         for done in stream:
             generation = done.outcome.answer().generation
             ports.progress.ran(done.request.cell, tokens=len(generation.tokens))
-            had_neighbours |= done.outcome.had_neighbours
+            is_as_planned |= done.outcome.had_neighbours
             yield done.request.cell, generation
-    if not had_neighbours:
+    if not is_as_planned:
         raise MeasurementUnavailable(
             "the engine makes one run at a time", remedy="use an engine with several contexts"
         )
@@ -295,8 +295,7 @@ def _claim(before: Generation, cell: Cell, now: Generation) -> VerifyRequest | N
     # After another prompt the tokens are no claim.
     if divergence is None or divergence.place is not Place.OUTPUT:
         return None
-    prompt, tokens = (tuple(token.id for token in part) for part in (before.prompt, before.tokens))
-    return VerifyRequest(cell=cell, prompt=prompt, tokens=tokens)
+    return VerifyRequest.of(cell, prompt=before.prompt, tokens=before.tokens)
 
 
 def _verified(

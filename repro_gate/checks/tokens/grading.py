@@ -1,9 +1,9 @@
 """Grade drifts: compare their distances with those of the harmless changes in the references."""
 
-import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import TYPE_CHECKING
 
 from repro_gate.core.cause import forced_through, not_rounding
@@ -214,12 +214,14 @@ def _variants(group: _Group, comparison: "Comparison") -> tuple[VariantDistance,
 
 def _mean(values: Iterable[float | None]) -> float | None:
     known = [value for value in values if value is not None]
-    return math.fsum(known) / len(known) if known else None
+    return fmean(known) if known else None
 
 
 def _compared(groups: Sequence[_Group]) -> "tuple[Comparison, ...]":
-    # It imports numpy, which a check without drift does not need.
-    from repro_gate.statistics.grading import CellDistances, compare  # noqa: PLC0415
+    from repro_gate.statistics.grading import (  # noqa: PLC0415 -- numpy, only for a drift
+        CellDistances,
+        compare,
+    )
 
     return compare(
         [

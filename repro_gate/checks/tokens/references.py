@@ -228,7 +228,10 @@ def _force_model(
     for golden in goldens:
         refused = _refused_prompt(golden, prompts[golden.cell.prompt])
         if refused is None:
-            requests.append(_request(golden))
+            claimed = golden.generation
+            requests.append(
+                VerifyRequest.of(golden.cell, prompt=claimed.prompt, tokens=claimed.tokens)
+            )
         else:
             ports.progress.skipped(golden.cell, runs=1)
             yield _Forced(golden=golden, found=refused, profile=profile, facts=facts)
@@ -242,14 +245,6 @@ def _force_model(
         ports.progress.ran(golden.cell, tokens=len(golden.generation.tokens))
         own = facts if golden.cell.chat is not None else facts_of_texts(facts)
         yield _Forced(golden=golden, found=found, profile=profile, facts=own)
-
-
-def _request(golden: Golden) -> VerifyRequest:
-    prompt, tokens = (
-        tuple(token.id for token in part)
-        for part in (golden.generation.prompt, golden.generation.tokens)
-    )
-    return VerifyRequest(cell=golden.cell, prompt=prompt, tokens=tokens)
 
 
 def _prompts(

@@ -324,11 +324,7 @@ class MatrixRunner:
             self._measured.verifications.pop(cell, None)
             if claimed:
                 prompt = self._measured.repetitions[cell].first.prompt
-                yield VerifyRequest(
-                    cell=cell,
-                    prompt=tuple(token.id for token in prompt),
-                    tokens=tuple(token.id for token in claimed),
-                )
+                yield VerifyRequest.of(cell, prompt=prompt, tokens=claimed)
 
     def _claim_of(self, cell: Cell) -> Sequence[Token]:
         done = self._measured.repetitions.get(cell)

@@ -70,7 +70,7 @@ def explain_cell(
 
 def explain_pack(file: Path) -> ExitCode:
     """Print what is known of the divergence of the cell in a pack; raises `InputInvalid`."""
-    from repro_gate.adapters.files.packs import read_pack  # noqa: PLC0415
+    from repro_gate.adapters.files.packs import read_pack  # noqa: PLC0415 -- see `_write_pack`
 
     pack = read_pack(file)
     _print(pack.report, pack.cell, pack.golden)
@@ -92,7 +92,7 @@ def _require_new(file: Path) -> None:
 
 def _write_pack(file: Path, report: GateReport, golden: Golden | None) -> None:
     # Zip files take a while to import.
-    from repro_gate.adapters.files.packs import write_pack  # noqa: PLC0415
+    from repro_gate.adapters.files.packs import write_pack  # noqa: PLC0415 -- slow
 
     result = FinishedCheck(report=report)
     write_pack(file, report_text(result, summary_data(result)), golden)

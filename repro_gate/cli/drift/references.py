@@ -1,9 +1,9 @@
 """`repro-gate record-reference`."""
 
-import math
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from rich.console import Console
 
@@ -242,8 +242,8 @@ def _table(changes: Sequence[_Change]) -> Iterator[str]:
             width=width,
             cells=len(cells),
             explained=percent(_explained(cells)),
-            distance=f"{math.fsum(cell.mean_distance for cell in cells) / len(cells):.4f}",
-            nats=f"{math.fsum(known) / len(known):.4f}" if known else "-",
+            distance=f"{fmean(cell.mean_distance for cell in cells):.4f}",
+            nats=f"{fmean(known):.4f}" if known else "-",
         )
 
 

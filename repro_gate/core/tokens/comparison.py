@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Final
 
 from repro_gate.core.tokens.generation import Choice, Generation, output_divergence
@@ -152,7 +153,7 @@ def shifts_of(positions: Sequence[Position]) -> Shifts | None:
     noticed = (at.number for at, by in zip(positions, moved, strict=True) if by > NOTICEABLE)
     if not moved:
         return None
-    mean = math.fsum(moved) / len(moved)
+    mean = fmean(moved)
     return Shifts(count=len(moved), largest=max(moved), mean=mean, first=next(noticed, None))
 
 
@@ -172,8 +173,8 @@ def forced_tokens(
     return ForcedTokens(
         count=len(verification),
         explained=sum(token.drawn == token.id for token in verification),
-        mean_distance=math.fsum(known) / len(known) if len(known) == len(distances) else None,
-        mean_kl_divergence=math.fsum(divergences) / len(divergences) if divergences else None,
+        mean_distance=fmean(known) if len(known) == len(distances) else None,
+        mean_kl_divergence=fmean(divergences) if divergences else None,
         same_best=sum(each.has_same_best for each in positions) if positions else None,
     )
 

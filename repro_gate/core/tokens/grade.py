@@ -56,7 +56,7 @@ NOT_ROUNDING: Final = (GradeReason.TEMPLATE, GradeReason.TOKENIZER, GradeReason.
 """What rounding cannot do."""
 _MAX_SHIFT: Final = 2.0
 """Above the detectable shift of any cells: their distances differ by at most half."""
-_MAX_EXACT_CELLS: Final = 50
+_MAX_COARSE_CELLS: Final = 50
 """With more of them the levels that a sign-flip test can reach are dense."""
 
 
@@ -213,8 +213,8 @@ def detection_factor(cells: int, *, tests: int) -> float:
         tests: at the first step of Holm's correction.
     """
     level = ALPHA / max(1, tests)
-    rejecting = math.floor(level * 2**cells) if cells <= _MAX_EXACT_CELLS else 2
-    if cells <= _MAX_EXACT_CELLS:
+    rejecting = math.floor(level * 2**cells) if cells <= _MAX_COARSE_CELLS else 2
+    if cells <= _MAX_COARSE_CELLS:
         level = rejecting / 2**cells
     by_t = (_t_quantile(1 - level, cells - 1) + _t_quantile(POWER, cells - 1)) / math.sqrt(cells)
     return max(by_t, _normal_quantile(POWER ** (1 / cells))) if rejecting == 1 else by_t

@@ -1,8 +1,8 @@
 """References: how far harmless changes move the tokens of goldens."""
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from statistics import fmean
 
 from repro_gate.core.guards import require_at_least, require_name, require_sha256, require_text
 from repro_gate.core.text import digest_of
@@ -31,7 +31,7 @@ class CellReference:
     @property
     def mean_distance(self) -> float:
         """The distance of the cell."""
-        return math.fsum(self.distances) / len(self.distances)
+        return fmean(self.distances)
 
     def is_of(self, golden: Golden) -> bool:
         """Return whether the distances are of the tokens of this golden."""

@@ -1,6 +1,6 @@
 """A drift is graded by the distances of its cells and those of the harmless changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import pytest
@@ -47,7 +47,7 @@ def drifting(cell: Cell) -> Generation:
 GOLDENS = {cell: golden_of(cell, recorded(cell)) for cell in CELLS}
 
 
-def verifier(distances: Mapping[int, float | None]) -> object:
+def verifier(distances: Mapping[int, float | None]) -> Callable[[VerifyRequest], Verification]:
     """Return what draws each claimed token, of each seed, at a distance; None is unknown."""
 
     def verify(asked: VerifyRequest) -> Verification:
@@ -81,7 +81,7 @@ def scene(
         script={
             cell: [drifting(cell) if cell.seed in distances else recorded(cell)] for cell in CELLS
         },
-        verifier=verifier(distances),  # type: ignore[arg-type]
+        verifier=verifier(distances),
         faults=faults,
     )
     return scene_of(
@@ -292,7 +292,7 @@ def test_models_are_graded_apart_and_corrected_together() -> None:
             *other,
             starter=ScriptedStarter(
                 voice=drifting,
-                verifier=verifier(EVERY),  # type: ignore[arg-type]
+                verifier=verifier(EVERY),
             ),
         ),
         goldens=MemoryGoldens(goldens.values()),
