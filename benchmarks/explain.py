@@ -10,6 +10,7 @@ each command without that of a process that does nothing, over that of `check --
 """
 
 import argparse
+import os
 import shutil
 import statistics
 import subprocess
@@ -82,7 +83,9 @@ def _run(folder: Path, *arguments: str) -> float:
 
 def _timed(command: Sequence[str], folder: Path) -> float:
     started = time.perf_counter()
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    # Another process may write the usual cache meanwhile.
+    env = {**os.environ, "REPRO_GATE_CACHE": str(folder / "cache")}
+    ran = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if ran.returncode:
         raise SystemExit(f"{' '.join(command)}: {ran.returncode}\n{ran.stdout}{ran.stderr}")

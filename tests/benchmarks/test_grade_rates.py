@@ -1,18 +1,14 @@
 """The simulation of grades runs, and prints what they promise."""
 
-import subprocess
-import sys
 from functools import cache
-from pathlib import Path
 
-_ROOT = Path(__file__).parents[2]
-_PROGRAM = (sys.executable, "-m", "benchmarks.grade_rates", "--reports", "200")
+from tests.fakes.processes import printed_by
 
 
 @cache
 def _rows() -> list[list[str]]:
-    printed = subprocess.run(_PROGRAM, cwd=_ROOT, check=True, capture_output=True, text=True)
-    lines = [line for line in printed.stdout.splitlines() if line.startswith("| ")]
+    printed = printed_by("benchmarks.grade_rates", "--reports", "200")
+    lines = [line for line in printed.splitlines() if line.startswith("| ")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
 
 

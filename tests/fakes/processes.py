@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
@@ -54,6 +55,16 @@ def generated(engine: Engine, cell: Cell, *, trace: bool) -> TimedGeneration:
 def scored(engine: Engine, asked: ScoreRequest) -> Scored:
     """Score one response, and return the answer or raise."""
     return next(engine.score([asked])).answer()
+
+
+def printed_by(module: str, *arguments: str) -> str:
+    """Return the stdout of a program of this repository; its stderr is in the failure."""
+    command = [sys.executable, "-m", module, *arguments]
+    ran = subprocess.run(
+        command, cwd=_FAKES.parents[1], capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, f"{module}: {ran.returncode}\n{ran.stdout}{ran.stderr}"
+    return ran.stdout
 
 
 def is_running(pid: int) -> bool:
