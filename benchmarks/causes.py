@@ -183,7 +183,10 @@ def tiny_model(folder: Path) -> Path:
 def smollm2() -> Path:
     """Return the file of the model in the matrix of this repository."""
     workspace = workspace_for(open_session(Selection(config=_ROOT / "repro-gate.toml")))
-    return workspace.models.fetch(workspace.matrix.models[_SMOLLM2]).path
+    fetched = workspace.models.fetch(workspace.matrix.models[_SMOLLM2])
+    if fetched.path is None:
+        raise ValueError(f"the matrix names no file of {_SMOLLM2}")
+    return fetched.path
 
 
 _PAGE: Final = f"""# Planted causes

@@ -182,7 +182,10 @@ def _result(value: TimedGeneration | MeasurementUnavailable) -> Result:
 
 def _smollm2() -> Path:
     workspace = workspace_for(open_session(Selection(config=_ROOT / "repro-gate.toml")))
-    return workspace.models.fetch(workspace.matrix.models[_SMOLLM2]).path
+    fetched = workspace.models.fetch(workspace.matrix.models[_SMOLLM2])
+    if fetched.path is None:
+        raise ValueError(f"the matrix names no file of {_SMOLLM2}")
+    return fetched.path
 
 
 if __name__ == "__main__":

@@ -31,8 +31,9 @@ T = TypeVar("T")
 class ModelFile:
     """The file or folder of a model, which exists and may be loaded, or the file of an adapter."""
 
-    path: Path
-    """Of the first part of a split model, whose name has the other ones."""
+    path: Path | None
+    """Of the first part of a split model, whose name has the other ones; None for a model of which
+    the matrix names no file."""
     sha256: str | None
     """The expected digest; None when the model is not pinned."""
     states: tuple[FileState, ...] = ()
@@ -43,6 +44,8 @@ class ModelFile:
     def __post_init__(self) -> None:
         if self.states and self.sha256 is None:
             raise ValueError("states without the digest of the files")
+        if self.path is None and (self.states or self.lora):
+            raise ValueError("states or adapters without a file")
 
     @property
     def files(self) -> tuple["ModelFile", ...]:
@@ -54,7 +57,8 @@ class ModelFile:
 class LoadedModel:
     """An engine's report on the loaded model."""
 
-    sha256: str
+    sha256: str | None
+    """None when a remote engine does not know the files."""
     facts: Facts
     """The model and every effective setting, as flat provenance."""
     notes: tuple[str, ...] = ()
@@ -65,6 +69,8 @@ class LoadedModel:
     """The states of the files when the engine took the digest; empty when they are unknown."""
     has_room_for_another: bool = False
     """Whether another process can load the same model on this device now."""
+    instance: str | None = None
+    """Another one for each start of what computes; None when the engine does not report it."""
 
     def __post_init__(self) -> None:
         require_sha256(self.sha256)
@@ -79,6 +85,8 @@ class CellRun:
     trace: bool
     logits: bool = False
     """Whether the logits are compared too."""
+    keep_cache: bool = False
+    """Whether it may use what earlier runs left in the caches; otherwise it is cold."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,9 +97,15 @@ class TimedGeneration:
     engine_s: float
     notes: tuple[str, ...] = ()
     """Notes of the engine on the prompt, one sentence each."""
+    cached_tokens: int | None = None
+    """How many tokens of the prompt came from a cache; None if unknown."""
+    running: int | None = None
+    """The most requests at work at some time during this one, by the engine's count; None if
+    unknown."""
 
     def __post_init__(self) -> None:
-        require_at_least(0, engine_s=self.engine_s)
+        require_at_least(0, engine_s=self.engine_s, cached_tokens=self.cached_tokens)
+        require_at_least(1, running=self.running)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +223,7 @@ class Engine(Protocol):
         ...
 
     def generate(self, runs: Iterable[CellRun]) -> Generator[Outcome[TimedGeneration]]:
-        """Make runs on the loaded model, each cold, and yield their outcomes in order.
+        """Make runs on the loaded model and yield their outcomes in order.
 
         As many at a time as the loaded model's concurrency, and at most four times as many are
         taken before their outcomes are yielded. A refusal is an outcome. So is an `EngineFailed`

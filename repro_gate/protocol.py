@@ -16,7 +16,7 @@ MAX_LINE_BYTES = 16 * 2**20
 """Of one request or answer."""
 MAX_RENDERED: Final = 1 << 20
 """Characters of the text of one chat."""
-MAX_CONCURRENCY = 64
+MAX_CONCURRENCY: Final = 1024
 """Requests in flight at a time."""
 
 CPU: Final = "cpu"

@@ -347,19 +347,31 @@ class EngineWorker:
         with self._loading() as engine:
             self._model = None
             loaded = engine.load(model, file, concurrency=limit)
-        if file.sha256 is not None and file.sha256 != loaded.sha256:
-            if model.name in self._known:
-                raise MeasurementUnavailable(
-                    f"the file of {model.name} was replaced during the check",
-                    remedy="check again, and do not change the file during the check",
-                )
-            raise another_file(model, expected=file.sha256, found=loaded.sha256)
+        self._require_file(model, file, loaded)
         _require_adapters(model, file, loaded)
         if limit is not None:
             # Not the limit, which the next process would not get again then.
             loaded = replace(loaded, concurrency=self._known[model.name].concurrency)
         self._known[model.name] = loaded
         self._model = model.name
+
+    def _require_file(self, model: ModelSpec, file: ModelFile, loaded: LoadedModel) -> None:
+        """Raise `MeasurementUnavailable` unless the loaded file is the expected one."""
+        expected, found = file.sha256, loaded.sha256
+        if expected is None or expected == found:
+            return
+        if found is None:
+            raise MeasurementUnavailable(
+                f"{model.name} is pinned, and its engine, which did not start the server, does not "
+                "report which file the server has loaded",
+                remedy=f"have the engine start the server, or remove the pin of {model.name}",
+            )
+        if model.name in self._known:
+            raise MeasurementUnavailable(
+                f"the file of {model.name} was replaced during the check",
+                remedy="check again, and do not change the file during the check",
+            )
+        raise another_file(model, expected=expected, found=found)
 
     def _file_of(self, model: ModelSpec) -> ModelFile:
         file = self._files.locate(model)

@@ -396,7 +396,7 @@ def _new_pins(
             pins |= {
                 spec.key: sha256_of(file.path)
                 for spec, file in zip(model.files, located.files, strict=True)
-                if spec.sha256 is None
+                if spec.sha256 is None and file.path is not None
             }
     before = workspace.pins.pinned()
     return {name: digest for name, digest in pins.items() if before.get(name) != digest}

@@ -29,6 +29,22 @@ BUILT_IN_MODELS: Final = ("tiny-qwen2", "tiny-phi3", "qwen2.5-0.5b-shape")
 """The names after `builtin:`; their recipes are not imported by the gate's own process."""
 
 
+class Ability(StrEnum):
+    """What an engine reports that it can, beyond every engine; as in the protocol."""
+
+    CONCURRENT = "concurrent"
+    """Requests in flight together share batches, so that the gate sends most runs alone."""
+    KEEP_CACHE = "keep_cache"
+    """A run may use what an earlier one left in the caches."""
+    RESTART = "restart"
+    """A fresh process computes in a fresh server."""
+    NO_BYTES = "no_bytes"
+    """The bytes of a token may be unknown."""
+    REMOTE = "remote"
+    """It did not start what computes: the model is not shown to be the pinned file, and a fresh
+    process is only a fresh client."""
+
+
 class EngineKind(StrEnum):
     """How an engine is started."""
 

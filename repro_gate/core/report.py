@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import ClassVar, TypeAlias
 
+from repro_gate.core.engines import Ability
 from repro_gate.core.guards import require_at_least, require_name, require_sha256, require_text
 from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.tokens.cell import Cell
@@ -89,6 +90,7 @@ class EngineReport:
     name: str
     profile: str
     facts: Facts
+    can: frozenset[Ability] = frozenset()
 
     def __post_init__(self) -> None:
         require_text(name=self.name)

@@ -17,7 +17,7 @@ from repro_gate.model_files import (
     is_folder,
     states_to_wire,
 )
-from repro_gate.protocol import Json, Refusal, RequestRefused
+from repro_gate.protocol import Json, Refusal, RequestRefused, bad_request
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +77,8 @@ def read_model(request: LoadRequest, *, may_be_folder: bool = False) -> ModelFil
         request: names the model.
         may_be_folder: whether the engine loads a folder too.
     """
+    if request.path is None:
+        raise bad_request("load.path: this engine loads a file, and the matrix names none")
     if is_folder(request.path) and not may_be_folder:
         raise model_invalid(f"{request.path}: a folder; name a model file in it")
     content = _content_of(request.path, request.parts)

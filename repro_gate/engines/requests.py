@@ -22,6 +22,7 @@ from repro_gate.strict_json import (
     InvalidJson,
     array,
     boolean,
+    choice,
     exact_table,
     integer,
     kind_of,
@@ -91,7 +92,8 @@ class LoadRequest:
     """A model file, and how to run it."""
 
     name: str
-    path: Path
+    path: Path | None
+    """None for a model of which the matrix names no file."""
     sha256: str | None
     """None when the gate does not know it yet."""
     device: DeviceRequest
@@ -109,10 +111,10 @@ class LoadRequest:
     @classmethod
     def parse(cls, params: Json) -> "LoadRequest":
         """Return the request, or refuse what does not fit."""
-        keys = ("model", "path", "sha256", "device", "settings")
-        optional = ("concurrency", "file", "parts", "lora")
+        keys = ("model", "sha256", "device", "settings")
+        optional = ("path", "concurrency", "file", "parts", "lora")
         load = exact_table(params, "load", keys=keys, optional=optional)
-        path = _path(load["path"], "load.path")
+        path = _path(load["path"], "load.path") if "path" in load else None
         return cls(
             name=text(load["model"], "load.model"),
             path=path,
@@ -161,6 +163,8 @@ class GenerateRequest(SamplerRequest):
     """Whether the answer needs the evidence for each token."""
     logits: bool = False
     """Whether the answer needs the digest of the logits for each token."""
+    keep_cache: bool = False
+    """Whether the run may use what earlier ones left in caches."""
     chat: Json | None = None
     """The messages that make the prompt, in place of a text."""
     stop: tuple[str, ...] = ()
@@ -170,8 +174,8 @@ class GenerateRequest(SamplerRequest):
     def parse(cls, params: Json) -> "GenerateRequest":
         """Return the request, or refuse what does not fit."""
         other = "prompt" if "chat" in params else "chat"
-        optional = ("sampling", "stop", "logits")
-        absent = {other, *optional}
+        optional = ("sampling", "stop", "logits", "cache")
+        absent = {other, *optional, "keep_cache"}
         required = tuple(name for name in cls.__dataclass_fields__ if name not in absent)
         cell = exact_table(params, "generate", keys=required, optional=optional)
         return cls(
@@ -181,6 +185,7 @@ class GenerateRequest(SamplerRequest):
             max_tokens=integer(cell["max_tokens"], "generate.max_tokens", low=1, high=_MAX_INT32),
             trace=boolean(cell["trace"], "generate.trace"),
             logits=boolean(cell.get("logits", False), "generate.logits"),
+            keep_cache="cache" in cell and bool(choice(cell["cache"], "generate.cache", ["keep"])),
             stop=_stop(cell["stop"]) if "stop" in cell else (),
         )
 
@@ -281,7 +286,7 @@ def _concurrency(value: object) -> int:
     return integer(value, "load.concurrency", low=1, high=MAX_CONCURRENCY)
 
 
-def _parts(value: object, path: Path) -> tuple[Path, ...]:
+def _parts(value: object, path: Path | None) -> tuple[Path, ...]:
     parts = tuple(
         _path(one, f"load.parts[{index}]") for index, one in enumerate(array(value, "load.parts"))
     )

@@ -5,7 +5,6 @@ state it shares, or `on solitude`: only a request without neighbours gets other 
 `hang`, which leaves a file in the folder of the matrix, `die` and `refuse` do that.
 """
 
-import hashlib
 import os
 import random
 import sys
@@ -13,6 +12,7 @@ import time
 from pathlib import Path
 from threading import Condition
 
+from repro_gate.engines.model_file import read_model
 from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest
 from repro_gate.engines.serving import Engine, run
 from repro_gate.protocol import Json, WireToken, bad_request
@@ -40,7 +40,7 @@ class CrowdedEngine(Engine):
         """Accept any model."""
         self._depends = str(request.settings["depends"])
         return {
-            "sha256": hashlib.sha256(request.path.read_bytes()).hexdigest(),
+            "sha256": read_model(request).sha256,
             "size": 1,
             "layers": 1,
             "layers_on_device": 1,

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import TypeVar
 
-from repro_gate.core.engines import EngineSpec, ModelSpec
+from repro_gate.core.engines import Ability, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
@@ -79,6 +79,11 @@ class Fault:
         return meant and self.time in {None, time}
 
 
+def len_of_prompt(cell: Cell) -> int:
+    """Return the number of tokens of a prompt."""
+    return len(answer_to(cell).prompt)
+
+
 def _nothing(seconds: float = 0.0) -> None:
     """Stand in for a missing clock or tripwire."""
     del seconds
@@ -107,6 +112,14 @@ class ScriptedStarter:
     """How many requests the engines work on at a time; they answer the newest first."""
     crowded: Callable[[Cell], Generation] | None = None
     """The answer for a run with neighbours, where it is another one."""
+    can: frozenset[Ability] = frozenset()
+    """What the engines can, and report of each run."""
+    warm: Callable[[Cell], Generation] | None = None
+    """The answer for a run that keeps the cache, where it is another one."""
+    cached: Callable[[Cell], int | None] = len_of_prompt
+    """How many tokens of the prompt such a run takes from the cache."""
+    instance: Callable[[int], str | None] = str
+    """What computes, by the number of the process; None where it is not reported."""
     has_room_for_another: bool = False
     applied: Facts = field(default_factory=dict)
     """The facts on the adapters of a model."""
@@ -154,11 +167,11 @@ class ScriptedStarter:
 
 
 def side_by_side(
-    requests: Iterable[R], answer: Callable[[R, bool], T], *, concurrency: int = 1
+    requests: Iterable[R], answer: Callable[[R, int], T], *, concurrency: int = 1
 ) -> Generator[Outcome[T]]:
     """Answer some requests at a time, the newest first; yield the outcomes in order.
 
-    `answer` gets a request and whether it has neighbours.
+    `answer` gets a request and how many are at work.
     """
     source = iter(requests)
     while some := list(islice(source, concurrency)):
@@ -166,7 +179,7 @@ def side_by_side(
         values: list[T | MeasurementUnavailable] = []
         for request in reversed(some):
             try:
-                values.insert(0, answer(request, is_crowded))
+                values.insert(0, answer(request, len(some)))
             except MeasurementUnavailable as error:
                 if is_crowded and isinstance(error, EngineFailed):
                     raise
@@ -198,14 +211,16 @@ class ScriptedEngine:
     def describe(self) -> EngineReport:
         """Return the scripted report of this engine."""
         self._answer(Asked(process=self.number, what="describe", about=self._spec.name), DESCRIBE_S)
-        usual = EngineReport(name=self._spec.name, profile=PROFILE, facts=ENGINE_FACTS)
+        usual = EngineReport(
+            name=self._spec.name, profile=PROFILE, facts=ENGINE_FACTS, can=self._starter.can
+        )
         return self._starter.reports.get(self._spec.name, usual)
 
     def load(
         self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
     ) -> LoadedModel:
         """Load a model."""
-        assert file.path.stem == model.name, "the file is another model's"
+        assert file.path is None or file.path.stem == model.name, "the file is another model's"
         assert self._begun in {None, (model.name, concurrency)}, "another load has begun"
         self._begun = None
         self._held = None
@@ -221,6 +236,7 @@ class ScriptedEngine:
             concurrency=self._concurrency,
             states=(STATE,) if self._starter.concurrency > 1 else (),
             has_room_for_another=self._starter.has_room_for_another,
+            instance=self._starter.instance(self.number) if self._starter.can else None,
         )
 
     def begin_load(
@@ -243,21 +259,24 @@ class ScriptedEngine:
         """Yield the scripted verifications of some claims."""
         return side_by_side(requests, self._verified, concurrency=self._concurrency)
 
-    def _verified(self, asked: VerifyRequest, is_crowded: bool) -> Verified:  # noqa: FBT001 -- positional in `side_by_side`
-        del is_crowded
+    def _verified(self, asked: VerifyRequest, running: int) -> Verified:
+        del running
         assert self._held == asked.cell.model, f"{asked.cell.id} was verified on another model"
         if self._starter.verifier is None:
             raise MeasurementUnavailable("bad_request: no such method", remedy="none")
         self._answer(Asked(process=self.number, what="verify", about=asked.cell.id), SCORE_S)
         return Verified(verification=self._starter.verifier(asked), engine_s=SCORE_S)
 
-    def _generated(self, run: CellRun, is_crowded: bool) -> TimedGeneration:  # noqa: FBT001 -- positional in `side_by_side`
-        cell = run.cell
+    def _generated(self, run: CellRun, running: int) -> TimedGeneration:
+        cell, can = run.cell, self._starter.can
+        assert not run.keep_cache or Ability.KEEP_CACHE in can, f"{cell.id} kept the cache"
         assert self._held == cell.model, f"{cell.id} was asked of an engine with {self._held}"
         asked = Asked(process=self.number, what="generate", about=cell.id, is_traced=run.trace)
         time = self._answer(asked, GENERATE_S)
         runs = self._starter.script.get(cell)
-        voice = (self._starter.crowded if is_crowded else None) or self._starter.voice
+        crowded = self._starter.crowded if running > 1 else None
+        warm = self._starter.warm if run.keep_cache else None
+        voice = crowded or warm or self._starter.voice
         generation = runs[min(time, len(runs)) - 1] if runs else voice(cell)
         if run.logits and not generation.logits:
             generation = with_logits(generation)
@@ -268,10 +287,15 @@ class ScriptedEngine:
             ),
             engine_s=GENERATE_S,
             notes=self._starter.notes.get(cell.id, ()),
+            cached_tokens=self._cached(run) if Ability.KEEP_CACHE in can else None,
+            running=running if Ability.CONCURRENT in can else None,
         )
 
-    def _scored(self, asked: ScoreRequest, is_crowded: bool) -> Scored:  # noqa: FBT001 -- positional in `side_by_side`
-        del is_crowded
+    def _cached(self, run: CellRun) -> int | None:
+        return self._starter.cached(run.cell) if run.keep_cache else 0
+
+    def _scored(self, asked: ScoreRequest, running: int) -> Scored:
+        del running
         assert self._held is not None, "a score was asked of an engine without a model"
         about = f"{self._held}: {asked.response}"
         self._answer(Asked(process=self.number, what="score", about=about), SCORE_S)

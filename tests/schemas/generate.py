@@ -162,6 +162,8 @@ class _Schemas:
             }
         if codec.is_sequence(kind):
             return {"type": "array", "items": self.of(arguments[0])}
+        if codec.is_set(kind):
+            return {"type": "array", "uniqueItems": True, "items": self.of(arguments[0])}
         assert get_origin(kind) is tuple, kind
         return {
             "type": "array",

@@ -6,11 +6,12 @@ from functools import lru_cache
 from itertools import starmap
 from typing import Any
 
+from repro_gate.core.engines import Ability
 from repro_gate.core.guards import require_name
 from repro_gate.core.logprobs.draw import Encoding, Piece
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.generation import MAX_TOKEN_BYTES, Generation, Stop, Token, Trace
-from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.golden import MODEL_SHA256, Facts
 from repro_gate.core.tokens.verification import Share, VerifiedToken
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.model_files import parse_states
@@ -22,7 +23,7 @@ from repro_gate.ports import (
     Verified,
     VerifyRequest,
 )
-from repro_gate.protocol import MAX_RENDERED
+from repro_gate.protocol import MAX_CONCURRENCY, MAX_RENDERED
 from repro_gate.strict_json import array, boolean, integer, list_of, number, string, table
 from repro_gate.strict_json import text as valid_text
 
@@ -36,7 +37,6 @@ _MAX_FACTS = 200
 """In one answer; each is copied into every report and golden."""
 _MAX_SECONDS = 1e9
 """Of one request; thirty years, so that a sum over any check stays finite."""
-_MAX_CONCURRENCY = 64
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _HEX = re.compile(r"(?:[0-9a-f]{2})*")
 
@@ -56,36 +56,59 @@ def facts_of(answer: Mapping[str, Any]) -> Facts:
     return {text(name): text(value, f"facts.{name}") for name, value in facts.items()}
 
 
-def loaded_model(answer: Mapping[str, Any]) -> LoadedModel:
-    """Return the model of a `load` answer."""
-    digest = text(answer["sha256"])
-    if not _SHA256.fullmatch(digest):
-        raise ValueError(f"expected a sha256, found {digest}")
+def abilities_of(answer: Mapping[str, Any]) -> frozenset[Ability]:
+    """Return what an engine can, by its `describe` answer."""
+    words = list_of(text, answer.get("can", []), "can")
+    unknown = [word for word in words if word not in set(Ability)]
+    if unknown or len(words) != len(set(words)):
+        raise ValueError(f"can: expected {', '.join(Ability)}, each once, found {words}")
+    return frozenset(map(Ability, words))
+
+
+def loaded_model(answer: Mapping[str, Any], *, is_remote: bool = False) -> LoadedModel:
+    """Return the model of a `load` answer; only a remote one may lack its digest."""
+    digest = None if is_remote and "sha256" not in answer else _sha256(answer["sha256"])
+    # An engine without the digest has not read the file, whatever its facts contain.
+    facts = {name: value for name, value in facts_of(answer).items() if name != MODEL_SHA256}
     return LoadedModel(
         sha256=digest,
-        facts={**facts_of(answer), "model.sha256": digest},
+        facts={**facts, **({} if digest is None else {MODEL_SHA256: digest})},
         notes=_notes(answer),
         concurrency=integer(
-            answer.get("concurrency", 1), "concurrency", low=1, high=_MAX_CONCURRENCY
+            answer.get("concurrency", 1), "concurrency", low=1, high=MAX_CONCURRENCY
         ),
         states=parse_states(answer["file"], "file") if "file" in answer else (),
         has_room_for_another=boolean(answer.get("room_for_another", False), "room_for_another"),
+        instance=_instance(answer["instance"]) if "instance" in answer else None,
     )
 
 
-def layers_of(answer: Mapping[str, Any]) -> tuple[int, int]:
-    """Return the number of layers of a `load` answer, and how many are on the device."""
-    layers, on_device = (integer(answer[key], key) for key in ("layers", "layers_on_device"))
+def layers_of(answer: Mapping[str, Any], *, is_remote: bool = False) -> tuple[int, int] | None:
+    """Return the number of layers of a `load` answer, and how many are on the device.
+
+    Both may be missing of a remote model, and only together.
+    """
+    keys = ("layers", "layers_on_device")
+    if is_remote and not answer.keys() & set(keys):
+        return None
+    layers, on_device = (integer(answer[key], key) for key in keys)
     return layers, on_device
 
 
-def size_of(answer: Mapping[str, Any]) -> int:
-    """Return the bytes that the engine of a `load` answer has read."""
-    return integer(answer["size"], "size", low=0)
+def require_size(answer: Mapping[str, Any], expected: int) -> None:
+    """Raise ValueError unless a `load` answer is of a model of that many bytes."""
+    size = integer(answer["size"], "size", low=0)
+    if size != expected:
+        raise ValueError(f"it has read {size} bytes of a model of {expected}")
 
 
 def timed_generation(
-    answer: Mapping[str, Any], *, max_tokens: int, is_chat: bool = False, wants_logits: bool = False
+    answer: Mapping[str, Any],
+    *,
+    max_tokens: int,
+    is_chat: bool = False,
+    wants_logits: bool = False,
+    may_lack_bytes: bool = False,
 ) -> TimedGeneration:
     """Return the generation of a `generate` answer.
 
@@ -99,8 +122,8 @@ def timed_generation(
         )
     timing = table(answer["timing"], "timing")
     generation = Generation(
-        prompt=_tokens(answer["prompt"], "prompt"),
-        tokens=_tokens(answer["tokens"], "tokens"),
+        prompt=_tokens(answer["prompt"], "prompt", may_lack_bytes=may_lack_bytes),
+        tokens=_tokens(answer["tokens"], "tokens", may_lack_bytes=may_lack_bytes),
         stop=Stop(text(answer["stop"])),
         trace=Trace(map(_choice, array(answer.get("trace", []), "trace"))),
         rendered=_rendered(answer["rendered"]) if is_chat else None,
@@ -116,6 +139,8 @@ def timed_generation(
         generation=generation,
         engine_s=_seconds(timing, "decode_s") + _seconds(timing, "sample_s"),
         notes=_notes(answer),
+        cached_tokens=_count(answer, "cached_tokens", low=0),
+        running=_count(answer, "running", low=1),
     )
 
 
@@ -183,6 +208,24 @@ def text(value: object, place: str = "") -> str:
     return shown if len(found) <= _MAX_TEXT else f"{shown}..."
 
 
+def _sha256(value: object) -> str:
+    digest = text(value)
+    if not _SHA256.fullmatch(digest):
+        raise ValueError(f"expected a sha256, found {digest}")
+    return digest
+
+
+def _instance(value: object) -> str:
+    instance = text(value, "instance")
+    if not instance:
+        raise ValueError("instance: expected a text, found an empty one")
+    return instance
+
+
+def _count(answer: Mapping[str, Any], name: str, *, low: int) -> int | None:
+    return integer(answer[name], name, low=low) if name in answer else None
+
+
 def _rendered(value: object) -> str:
     rendered = valid_text(value, "rendered")
     if not rendered or len(rendered) > MAX_RENDERED:
@@ -213,21 +256,24 @@ def _require_varied(generation: Generation) -> None:
         raise ValueError(f"logits: the digests of all {steps} steps are equal")
 
 
-def _tokens(pairs: object, place: str) -> tuple[Token, ...]:
+def _tokens(pairs: object, place: str, *, may_lack_bytes: bool) -> tuple[Token, ...]:
     tokens = tuple(starmap(_token, array(pairs, place)))
     if not tokens:
         raise ValueError("no tokens")
+    if not may_lack_bytes and any(token.data is None for token in tokens):
+        raise ValueError(f'{place}: a token without bytes, of an engine that cannot "no_bytes"')
     return tokens
 
 
 # The same tokens come again in every run of a cell; `typed` keeps 1 apart from true.
 @lru_cache(maxsize=1 << 14, typed=True)
 def _token(token: object, data: object) -> Token:
-    return Token(integer(token), _bytes(data))
+    return Token(integer(token), None if data is None else _bytes(data))
 
 
 def _pieces(pairs: object, place: str, *, sent: str | Sequence[int]) -> tuple[Piece, ...]:
-    pieces = tuple(Piece(token.id, token.data) for token in _tokens(pairs, place))
+    tokens = _tokens(pairs, place, may_lack_bytes=False)
+    pieces = tuple(Piece(token.id, token.spelled) for token in tokens)
     if not isinstance(sent, str) and [piece.id for piece in pieces] != list(sent):
         raise ValueError("the tokens are not those that were sent")
     return pieces

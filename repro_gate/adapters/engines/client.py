@@ -15,7 +15,7 @@ from repro_gate.adapters.engines.environment import minimal_environment, python_
 from repro_gate.adapters.engines.process import FAULTY_ENGINE, EngineProcess
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, TooManyValues, lenient_json_of
 from repro_gate.adapters.models.files import sha256_of, size_of_several
-from repro_gate.core.engines import EngineKind, EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import Ability, EngineKind, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Cell
@@ -143,6 +143,7 @@ class ProtocolEngine:
         self._in_flight: dict[int, _Request] = {}
         """By id, in the order in which they were sent."""
         self._concurrency = 1
+        self._can = frozenset[Ability]()
 
     def describe(self) -> EngineReport:
         """Return what the engine is and the profile that its results belong to."""
@@ -152,13 +153,16 @@ class ProtocolEngine:
                 name=self._spec.name,
                 profile=answers.profile_of(answer),
                 facts={"engine": answers.text(answer["engine"]), **answers.facts_of(answer)},
+                can=answers.abilities_of(answer),
             )
 
         params: dict[str, Any] = {"device": self._spec.device}
         if self._spec.kind.is_built_in:
             # Other engines may refuse what the first ones did not know.
             params["settings"] = dict(self._spec.settings)
-        return self._ask(Method.DESCRIBE, params, read)
+        report = self._ask(Method.DESCRIBE, params, read)
+        self._can = report.can
+        return report
 
     def load(
         self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
@@ -167,13 +171,19 @@ class ProtocolEngine:
         if not self._in_flight:
             self.begin_load(model, file, concurrency=concurrency)
         try:
-            answer: tuple[LoadedModel, int, int] = self._receive()[1].answer()
+            answer: tuple[LoadedModel, tuple[int, int] | None] = self._receive()[1].answer()
         except _Refused as error:
             other = _another_file(model, file) if error.kind == Refusal.DIGEST_MISMATCH else None
             if other is None:
                 raise
             raise MeasurementUnavailable(error.reason, remedy=other.remedy) from error
-        loaded, layers, on_device = answer
+        loaded, layers = answer
+        if layers is not None:
+            self._require_placed(model, *layers)
+        self._concurrency = min(loaded.concurrency, concurrency or loaded.concurrency)
+        return loaded
+
+    def _require_placed(self, model: ModelSpec, layers: int, on_device: int) -> None:
         wanted = self._spec.gpu_layers or layers
         if on_device != wanted:
             raise MeasurementUnavailable(
@@ -181,8 +191,6 @@ class ProtocolEngine:
                 f"on it, not {wanted}",
                 remedy="free memory on the device, or lower n_ctx; repro-gate doctor shows it",
             )
-        self._concurrency = min(loaded.concurrency, concurrency or loaded.concurrency)
-        return loaded
 
     def begin_load(
         self, model: ModelSpec, file: ModelFile, *, concurrency: int | None = None
@@ -190,34 +198,33 @@ class ProtocolEngine:
         """Send a load; the same `load` returns its answer."""
         params: dict[str, Any] = {
             "model": model.name,
-            "path": str(file.path.absolute()),
+            **_path_params(file),
             "sha256": file.sha256,
             "device": self._spec.device,
             "settings": dict(self._spec.settings),
         }
-        parts = parts_of(file.path)
-        if parts[1:]:
-            params["parts"] = [str(part.absolute()) for part in parts]
         if file.states:
             params["file"] = states_to_wire(file.states)
         if model.lora:
             params["lora"] = [
-                {"path": str(one.path.absolute()), "sha256": one.sha256, "scale": spec.scale}
+                {**_path_params(one), "sha256": one.sha256, "scale": spec.scale}
                 for spec, one in zip(model.lora, file.lora, strict=True)
             ]
         if concurrency is not None:
             params["concurrency"] = concurrency
+        is_remote = Ability.REMOTE in self._can
 
-        def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, int, int]:
-            expected = size_of_several(file.path)
-            if expected is not None and (size := answers.size_of(answer)) != expected:
-                raise ValueError(f"it has read {size} bytes of a model of {expected}")
-            return answers.loaded_model(answer), *answers.layers_of(answer)
+        def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, tuple[int, int] | None]:
+            expected = None if file.path is None else size_of_several(file.path)
+            if expected is not None and (not is_remote or "size" in answer):
+                answers.require_size(answer, expected)
+            loaded = answers.loaded_model(answer, is_remote=is_remote)
+            return loaded, answers.layers_of(answer, is_remote=is_remote)
 
         self._send(Method.LOAD, params, read)
 
     def generate(self, runs: Iterable[CellRun]) -> Generator[Outcome[TimedGeneration]]:
-        """Make runs on the loaded model, each cold, and yield their outcomes in order."""
+        """Make runs on the loaded model, and yield their outcomes in order."""
 
         def params(run: CellRun) -> Mapping[str, Any]:
             cell, chat = run.cell, run.cell.chat
@@ -227,6 +234,7 @@ class ProtocolEngine:
                 "trace": run.trace,
                 # Not every engine knows it.
                 **({"logits": True} if run.logits else {}),
+                **({"cache": "keep"} if run.keep_cache else {}),
                 **_sampler_params(cell),
                 **({"stop": list(cell.stop)} if cell.stop else {}),
             }
@@ -237,6 +245,7 @@ class ProtocolEngine:
                 max_tokens=run.cell.max_tokens,
                 is_chat=run.cell.chat is not None,
                 wants_logits=run.logits,
+                may_lack_bytes=Ability.NO_BYTES in self._can,
             )
 
         return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))
@@ -378,9 +387,19 @@ class ProtocolEngine:
 def _another_file(model: ModelSpec, file: ModelFile) -> MeasurementUnavailable | None:
     """Return the error for the first file that is not the expected one."""
     for spec, one in zip(model.files, file.files, strict=True):
-        if one.sha256 is not None and (found := sha256_of(one.path)) != one.sha256:
+        if one.path is None or one.sha256 is None:
+            continue
+        if (found := sha256_of(one.path)) != one.sha256:
             return another_file(spec, expected=one.sha256, found=found)
     return None
+
+
+def _path_params(file: ModelFile) -> Mapping[str, Any]:
+    """Return where the files are; nothing for a model of which the matrix names no file."""
+    if file.path is None:
+        return {}
+    paths = [str(part.absolute()) for part in parts_of(file.path)]
+    return {"path": paths[0], **({"parts": paths} if paths[1:] else {})}
 
 
 def _sampler_params(cell: Cell) -> Mapping[str, Any]:

@@ -210,6 +210,11 @@ def is_sequence(kind: Any) -> bool:
     return is_tuple or get_origin(kind) is Sequence
 
 
+def is_set(kind: Any) -> bool:
+    """Return whether it is a set, which is written as a sorted list."""
+    return get_origin(kind) is frozenset
+
+
 @cache
 def _codec_of(kind: Any) -> _Codec:
     if isinstance(kind, type):
@@ -227,6 +232,8 @@ def _collection_codec(kind: Any) -> _Codec:
     arguments = get_args(kind)
     if is_sequence(kind):
         return _sequence_codec(_codec_of(arguments[0]))
+    if is_set(kind):
+        return _set_codec(_codec_of(arguments[0]))
     if get_origin(kind) is tuple:
         return _tuple_codec(tuple(map(_codec_of, arguments)))
     if get_origin(kind) is Mapping:
@@ -252,6 +259,16 @@ def _sequence_codec(item: _Codec) -> _Codec:
         lambda values: list(map(item.write, values)),
         lambda data: tuple(list_of(item.read, data)),
     )
+
+
+def _set_codec(item: _Codec) -> _Codec:
+    def read(data: Any) -> frozenset[Any]:
+        found = list_of(item.read, data)
+        if len(found) != len(set(found)):
+            raise InvalidJson("", expected="each entry once", found="one of them again")
+        return frozenset(found)
+
+    return _Codec(lambda values: sorted(map(item.write, values)), read)
 
 
 def _tuple_codec(items: tuple[_Codec, ...]) -> _Codec:

@@ -443,4 +443,4 @@ def _generation(generation: Generation) -> list[Any]:
 
 
 def _token(token: Token) -> list[Any]:
-    return [token.id, token.data.hex()]
+    return [token.id, None if token.data is None else token.data.hex()]

@@ -32,12 +32,17 @@ class Token:
     """One token: equal only when both its id and its bytes are."""
 
     id: int
-    data: bytes
-    """The bytes of the token; for a control token, its name."""
+    data: bytes | None
+    """The bytes of the token; for a control token, its name. None if they are unknown."""
 
     def __post_init__(self) -> None:
         if self.id < 0:
             raise ValueError(f"a token id must be at least 0, got {self.id}")
+
+    @property
+    def spelled(self) -> bytes:
+        """The bytes, or the id in angle brackets where they are unknown."""
+        return b"<%d>" % self.id if self.data is None else self.data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -199,7 +204,22 @@ class Generation:
 
 def text_of(tokens: Sequence[Token]) -> str:
     """Return the escaped text of the tokens, as one safe line."""
-    return escape_bytes(b"".join(token.data for token in tokens))
+    return escape_bytes(bytes_of(tokens))
+
+
+def bytes_of(tokens: Sequence[Token]) -> bytes:
+    """Return the text of the tokens as it is."""
+    return b"".join(token.spelled for token in tokens)
+
+
+def are_same(one: Token | None, other: Token | None) -> bool:
+    """Return whether two tokens do not differ: without the bytes of one, the ids decide.
+
+    This is no equality: a token without bytes is the same as two that differ in their bytes.
+    """
+    if one is None or other is None:
+        return one is other
+    return one.id == other.id and (one.data == other.data or None in {one.data, other.data})
 
 
 class Place(StrEnum):
@@ -230,7 +250,7 @@ class Divergence:
 
     def __post_init__(self) -> None:
         require_at_least(0, position=self.position)
-        if self.expected == self.observed:
+        if are_same(self.expected, self.observed):
             raise ValueError(f"the tokens at a divergence must differ, got {self.expected} twice")
         require_at_least(0, logits_from=self.logits_from)
         has_steps = self.place in {Place.OUTPUT, Place.LOGITS}
@@ -279,7 +299,10 @@ def _first(place: Place, one: Generation, other: Generation) -> Divergence | Non
     if expected == observed or (place is Place.LOGITS and not (expected and observed)):
         return None
     pairs = enumerate(zip_longest(expected, observed))
-    position, (want, got) = next(found for found in pairs if found[1][0] != found[1][1])
+    found = next((found for found in pairs if not are_same(*found[1])), None)
+    if found is None:
+        return None
+    position, (want, got) = found
     has_steps = place in {Place.OUTPUT, Place.LOGITS}
     return Divergence(
         place=place,

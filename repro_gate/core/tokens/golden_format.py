@@ -1,7 +1,7 @@
 """The format of a golden file: one token per line, with its cell and provenance.
 
 `git diff` of two goldens shows the first divergence, because each token is one line with its id and
-its bytes. Schema: `repro_gate/schemas/golden-v1.json`.
+its bytes, or with its id alone where they are unknown. Schema: `repro_gate/schemas/golden-v1.json`.
 """
 
 import re
@@ -21,6 +21,7 @@ from repro_gate.core.tokens.generation import (
     Stop,
     Token,
     Trace,
+    bytes_of,
     text_of,
 )
 from repro_gate.core.tokens.golden import Golden
@@ -30,13 +31,13 @@ SCHEMA = "repro-gate/golden/v1"
 
 _DECIMALS = 4
 """Log-probabilities are evidence; more digits would only record the machine."""
-_TOKEN = re.compile(r"(\d+) (.*)")
+_TOKEN = re.compile(r"(\d+)(?: (.*))?")
 
 
 def to_data(golden: Golden) -> dict[str, Any]:
     """Return the golden as plain JSON data."""
     generation = golden.generation
-    rendered = {"rendered": [escape_bytes(line.data) for line in generation.at(Place.TEMPLATE)]}
+    rendered = {"rendered": [escape_bytes(line.spelled) for line in generation.at(Place.TEMPLATE)]}
     return {
         "schema": SCHEMA,
         "profile": golden.profile,
@@ -70,7 +71,7 @@ def from_data(data: Mapping[str, Any]) -> Golden:
         logits=tuple(data.get("logits", ())),
     )
     # Compare bytes: which characters are escaped depends on the version of Python.
-    if unescape_bytes(data["text"]) != b"".join(token.data for token in generation.tokens):
+    if unescape_bytes(data["text"]) != bytes_of(generation.tokens):
         raise ValueError("'text' is not the text of 'tokens'")
     return Golden(
         cell=cell_from_data(data["cell"]),
@@ -142,7 +143,7 @@ def _rendered(lines: Iterable[str]) -> str:
 
 
 def _token_line(token: Token) -> str:
-    return f"{token.id} {escape_bytes(token.data)}"
+    return f"{token.id}" if token.data is None else f"{token.id} {escape_bytes(token.data)}"
 
 
 def _tokens(place: str, lines: Sequence[str]) -> tuple[Token, ...]:
@@ -163,8 +164,9 @@ class InvalidTokenError(ValueError):
 def _token(line: str) -> Token:
     parts = _TOKEN.fullmatch(line)
     if parts is None:
-        raise InvalidTokenError(f"is not an id, a space and a text: {line!r}")
-    return Token(int(parts[1]), unescape_bytes(parts[2]))
+        raise InvalidTokenError(f"is not an id, alone or with a space and a text: {line!r}")
+    number, text = parts.groups()
+    return Token(int(number), None if text is None else unescape_bytes(text))
 
 
 def _choice_line(choice: Choice) -> str:

@@ -66,6 +66,8 @@ class LlamaCppEngine(Engine):
 
     def generate(self, request: GenerateRequest) -> Json:
         """Run one cell on the loaded model."""
+        if request.keep_cache:
+            raise bad_request("generate.cache: every run of this engine is cold")
         session = self._loaded()
         rendered: dict[str, str] = {}
         chat_notes: list[str] = []

@@ -115,14 +115,16 @@ def format_place(divergence: Divergence) -> str:
 
 
 def format_token(token: Token | None, place: Place = Place.OUTPUT) -> str:
-    """Return a token as its id and its text, a line as its text; None is the end of a sequence.
+    """Return a token as its id and its known text, a line as its text; None is the end.
 
     The digest of logits is returned as it is.
     """
     if token is None:
         return "(end of sequence)"
     if place is Place.LOGITS:
-        return f"digest {escape_bytes(token.data)}"
+        return f"digest {escape_bytes(token.spelled)}"
+    if token.data is None:
+        return str(token.id)
     number = "" if place is Place.TEMPLATE else f"{token.id} "
     return f'{number}"{escape_bytes(token.data)}"'
 
@@ -220,7 +222,7 @@ def _line_diff(expected: Sequence[Token], observed: Sequence[Token]) -> Iterator
     """Yield the lines of a rendered prompt from the divergence on, aligned again where possible."""
     ours, theirs = expected[:_LINES], observed[:_LINES]
     aligned = SequenceMatcher(
-        None, [each.data for each in ours], [each.data for each in theirs], autojunk=False
+        None, [each.spelled for each in ours], [each.spelled for each in theirs], autojunk=False
     )
     for kind, start, end, other_start, other_end in aligned.get_opcodes():
         if kind == "equal":

@@ -249,7 +249,7 @@ FILE_STATE = {"device": 1, "inode": 2, "size": 3, "modified_ns": 4, "changed_ns"
         {"facts": None},
         {"concurrency": None},
         {"concurrency": 0},
-        {"concurrency": 65},
+        {"concurrency": 1025},
         {"concurrency": True},
         {"concurrency": 2.0},
         {"room_for_another": 1},
@@ -267,6 +267,94 @@ def test_an_invalid_load_answer_is_refused(
     """A loaded model has a digest, which may be pinned, and numbers in their range."""
     with pytest.raises(EngineFailed, match=r"^the engine's answer to 'load' breaks protocol v1"):
         speaking_engine(load=change).load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize("key", ["sha256", "layers", "layers_on_device"])
+def test_only_a_remote_engine_may_leave_out_the_model(
+    speaking_engine: DescribedEngineStarter, key: str
+) -> None:
+    """Another one would hide where the model is, or which one it is."""
+    engine = speaking_engine(without=[key], describe={"can": ["restart", "no_bytes"]})
+    engine.describe()
+
+    with pytest.raises(EngineFailed, match=f"breaks protocol v1: the key '{key}' is missing$"):
+        engine.load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"sha256": value} for value in (None, "", "x", "5A" * 32)),
+        *({"layers": value} for value in (None, "4", 4.0, True)),
+        {"facts": None},
+    ],
+)
+def test_a_remote_engine_reports_the_model_rightly_or_not_at_all(
+    speaking_engine: DescribedEngineStarter, change: dict[str, Any]
+) -> None:
+    """A null or a word in place of a value is not left out."""
+    engine = speaking_engine(describe={"can": ["remote"]}, load=change)
+    engine.describe()
+
+    with pytest.raises(EngineFailed, match=r"^the engine's answer to 'load' breaks protocol v1"):
+        engine.load(model_spec_of(), FILE)
+
+
+def test_half_of_the_layers_is_refused(speaking_engine: DescribedEngineStarter) -> None:
+    """Their number says nothing without that of those on the device."""
+    engine = speaking_engine(without=["layers"], describe={"can": ["remote"]})
+    engine.describe()
+
+    with pytest.raises(EngineFailed, match=r"breaks protocol v1: the key 'layers' is missing$"):
+        engine.load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize("instance", [None, "", 7, ["a"]])
+def test_an_invalid_instance_is_refused(
+    speaking_engine: DescribedEngineStarter, instance: object
+) -> None:
+    """It is a text, which shows a restart."""
+    with pytest.raises(EngineFailed, match="breaks protocol v1: instance: "):
+        speaking_engine(load={"instance": instance}).load(model_spec_of(), FILE)
+
+
+@pytest.mark.parametrize(
+    "can",
+    [None, "remote", {"remote": True}, [1], [None], ["fly"], ["REMOTE"], ["remote", "remote"]],
+)
+def test_unknown_abilities_are_refused(
+    speaking_engine: DescribedEngineStarter, can: object
+) -> None:
+    """An ability that the gate does not know could change what a pass means."""
+    with pytest.raises(EngineFailed, match=r"breaks protocol v1: can(\[0\])?: expected "):
+        speaking_engine(describe={"can": can}).describe()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        *({"cached_tokens": value} for value in (None, -1, 1.0, "1", True)),
+        *({"running": value} for value in (None, 0, -1, 1.0, "1", True)),
+    ],
+)
+def test_invalid_counts_of_a_run_are_refused(
+    speaking_engine: DescribedEngineStarter, change: dict[str, Any]
+) -> None:
+    """They are whole numbers: of tokens from 0, of requests from 1."""
+    with pytest.raises(EngineFailed, match=f"breaks protocol v1: {next(iter(change))}: expected "):
+        generated(speaking_engine(generate=change), CELL, trace=False)
+
+
+@pytest.mark.parametrize("part", ["prompt", "tokens"])
+def test_a_token_without_bytes_needs_an_engine_that_may_lack_them(
+    speaking_engine: DescribedEngineStarter, part: str
+) -> None:
+    """Other engines would lose a part of the comparison unnoticed."""
+    engine = speaking_engine(generate={part: [[7, None]]}, describe={"can": ["remote"]})
+    engine.describe()
+
+    with pytest.raises(EngineFailed, match=rf'{part}: a token without bytes, .* "no_bytes"$'):
+        generated(engine, CELL, trace=False)
 
 
 @pytest.mark.parametrize("key", ["engine", "profile", "facts"])

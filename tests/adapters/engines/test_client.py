@@ -13,12 +13,12 @@ from jsonschema import Draft202012Validator
 
 from repro_gate.adapters.engines.client import ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
-from repro_gate.core.engines import EngineKind
+from repro_gate.core.engines import Ability, EngineKind
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.core.tokens.generation import Choice, Generation, Stop, Token
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
-from repro_gate.ports import LoadedModel, ModelFile, TimedGeneration
+from repro_gate.ports import CellRun, LoadedModel, ModelFile, TimedGeneration
 from tests.fakes.driven_engine import validator
 from tests.fakes.processes import DescribedEngineStarter, command_spec, generated, speaking
 from tests.fakes.values import PENALISED, SAMPLED, cell_of, model_spec_of
@@ -50,6 +50,62 @@ def test_load_keeps_the_digest_as_a_fact(speaking_engine: DescribedEngineStarter
     assert speaking_engine().load(model_spec_of(), FILE) == LoadedModel(
         sha256="5a" * 32, facts={"model.name": "tiny", "model.sha256": "5a" * 32}
     )
+
+
+def test_a_remote_engine_may_not_know_the_model(speaking_engine: DescribedEngineStarter) -> None:
+    """Then the provenance has no digest, also where the engine puts one into its facts."""
+    facts = {"facts": {"model.name": "tiny", "model.sha256": "0" * 64}}
+    without = ["sha256", "size", "layers", "layers_on_device"]
+    engine = speaking_engine(without=without, load=facts, describe={"can": ["remote"]})
+
+    assert engine.describe().can == {Ability.REMOTE}
+    assert engine.load(model_spec_of(), FILE) == LoadedModel(
+        sha256=None, facts={"model.name": "tiny"}
+    )
+
+
+def test_a_load_may_name_what_computes(speaking_engine: DescribedEngineStarter) -> None:
+    """Its name is escaped, as it is shown."""
+    engine = speaking_engine(load={"instance": "pid 7\x1b"})
+
+    assert engine.load(model_spec_of(), FILE).instance == "pid 7\\x1b"
+
+
+def test_a_model_without_a_file_is_loaded_by_name(
+    speaking_engine: DescribedEngineStarter, tmp_path: Path
+) -> None:
+    """The request has no path, and an engine that reads files can refuse it."""
+    engine = speaking_engine(log=str(tmp_path / "log"))
+    engine.load(model_spec_of(), ModelFile(path=None, sha256=None))
+
+    (request,) = map(json.loads, (tmp_path / "log").read_bytes().splitlines())
+    assert "path" not in request["params"]
+    assert validator("load_request").is_valid(request)
+
+
+def test_a_run_may_keep_the_cache(speaking_engine: DescribedEngineStarter, tmp_path: Path) -> None:
+    """The engine reports what came from it, and how many requests were at work."""
+    counts = {"cached_tokens": 2, "running": 3}
+    engine = speaking_engine(log=str(tmp_path / "log"), generate=counts)
+    run = CellRun(cell=CELL, trace=False, keep_cache=True)
+
+    timed = next(engine.generate([run])).answer()
+
+    (request,) = map(json.loads, (tmp_path / "log").read_bytes().splitlines())
+    assert request["params"]["cache"] == "keep"
+    assert validator("generate_request").is_valid(request)
+    assert (timed.cached_tokens, timed.running) == (2, 3)
+
+
+def test_bytes_may_be_unknown(speaking_engine: DescribedEngineStarter) -> None:
+    """Only of an engine that reports that."""
+    tokens = {"tokens": [[7, None], [8, "38"]]}
+    engine = speaking_engine(describe={"can": ["no_bytes"]}, generate=tokens)
+    engine.describe()
+
+    generation = generated(engine, CELL, trace=False).generation
+
+    assert generation.tokens == (Token(7, None), Token(8, b"8"))
 
 
 def test_generate_returns_the_tokens_and_the_engine_time(

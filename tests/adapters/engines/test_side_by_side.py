@@ -275,7 +275,7 @@ def _parallel(start: EngineStarter) -> Engine:
 
 
 def _prompts(outcomes: Sequence[Outcome[TimedGeneration]]) -> list[str]:
-    return [each.answer().generation.prompt[0].data.decode() for each in outcomes]
+    return [each.answer().generation.prompt[0].spelled.decode() for each in outcomes]
 
 
 def test_a_real_engine_answers_out_of_order(parallel: Engine) -> None:

@@ -286,8 +286,9 @@ def test_a_long_golden_with_an_invalid_token_is_refused(bounded: Bounded) -> Non
 
     message = bounded.refusal("golden", json.dumps(golden))
 
-    assert (
-        message == "tokens[200000]: expected a token id, a space and the text of the token, found 1"
+    assert message == (
+        "tokens[200000]: expected a token id, a space and the text of the token; the id alone "
+        "where its bytes are unknown, found 1"
     )
 
 

@@ -285,8 +285,11 @@ def refusal_of(
         ),
         (
             '"12 🍂"',
-            '"12"',
-            "tokens[2]: expected a token id, a space and the text of the token, found '12'",
+            '"x"',
+            (
+                "tokens[2]: expected a token id, a space and the text of the token; the id alone "
+                "where its bytes are unknown, found 'x'"
+            ),
         ),
         (
             '"12 🍂"',

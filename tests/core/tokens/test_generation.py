@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from repro_gate.core.tokens.generation import (
     Stop,
     Token,
     Trace,
+    are_same,
     first_divergence,
     text_of,
 )
@@ -43,6 +45,48 @@ def test_tokens_are_equal_only_in_id_and_bytes() -> None:
     assert Token(1, b"a") == Token(1, b"a")
     assert Token(1, b"a") != Token(2, b"a")
     assert Token(1, b"a") != Token(1, b"b")
+
+
+def test_the_ids_decide_where_bytes_are_unknown() -> None:
+    """Of equal ids with other bytes each is the same as the id alone; so that is no equality."""
+    unknown = Token(1, None)
+
+    assert are_same(Token(1, b"a"), unknown)
+    assert are_same(unknown, Token(1, b"b"))
+    assert not are_same(Token(1, b"a"), Token(1, b"b"))
+    assert not are_same(unknown, Token(2, None))
+    assert not are_same(unknown, None)
+    assert unknown not in {Token(1, b"a"), Token(1, b"")}
+
+
+@pytest.mark.parametrize("place", [Place.PROMPT, Place.OUTPUT])
+def test_a_generation_without_bytes_is_compared_by_id(place: Place) -> None:
+    """In the prompt and in the output."""
+    whole = Generation(prompt=tokens_of(1, 7), tokens=tokens_of(1, 7), stop=Stop.LENGTH)
+    unknown, other = ((Token(1, None), Token(last, None)) for last in (7, 9))
+    wanted, given = tokens_of(1, 7)[1], Token(9, None)
+    divergence = Divergence(place=place, position=1, expected=wanted, observed=given)
+
+    assert first_divergence(whole, _with_tokens(whole, place, unknown)) is None
+    assert first_divergence(_with_tokens(whole, place, unknown), whole) is None
+    assert first_divergence(whole, _with_tokens(whole, place, other)) == divergence
+
+
+def _with_tokens(whole: Generation, place: Place, tokens: tuple[Token, ...]) -> Generation:
+    if place is Place.PROMPT:
+        return replace(whole, prompt=tokens)
+    return replace(whole, tokens=tokens)
+
+
+def test_a_divergence_needs_tokens_that_differ() -> None:
+    """One without bytes does not differ from any of its id."""
+    with pytest.raises(ValueError, match="the tokens at a divergence must differ"):
+        Divergence(place=Place.OUTPUT, position=0, expected=Token(1, b"a"), observed=Token(1, None))
+
+
+def test_an_unknown_text_is_the_id() -> None:
+    """In angle brackets between the bytes of the others."""
+    assert text_of([Token(1, b"a"), Token(271, None), Token(2, b"")]) == "a<271>"
 
 
 def test_a_negative_token_id_is_refused() -> None:

@@ -82,7 +82,8 @@ def test_a_golden_file_is_readable() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"tokens": ["50"]}, r"'tokens\[0\]' is not an id, a space and a text: '50'"),
+        ({"tokens": ["-1"]}, r"'tokens\[0\]' is not an id, alone or with a space and a text: '-1'"),
+        ({"tokens": ["50", "51", "52"]}, "'text' is not the text of 'tokens'"),
         ({"prompt_tokens": ["1 ", "x Say"]}, r"'prompt_tokens\[1\]' is not an id"),
         ({"tokens": ["50 \\"]}, "a backslash that starts no escape"),
         ({"text": "another"}, "'text' is not the text of 'tokens'"),
@@ -107,6 +108,17 @@ def test_a_cell_out_of_range_is_refused() -> None:
     data = to_data(GOLDEN)
     with pytest.raises(ValueError, match="a seed must lie between"):
         from_data({**data, "cell": {**data["cell"], "seed": 0}})
+
+
+def test_a_token_without_bytes_is_its_id_alone() -> None:
+    """That is another line than one of no bytes, and the text holds the id."""
+    tokens = (Token(50, None), Token(7, b""), Token(60, b"\xf0"))
+    golden = replace(GOLDEN, generation=replace(GOLDEN.generation, tokens=tokens))
+    data = to_data(golden)
+
+    assert data["tokens"] == ["50", "7 ", "60 \\xf0"]
+    assert data["text"] == "<50>\\xf0"
+    assert from_data(data).generation.tokens == tokens
 
 
 def test_a_text_may_be_spelled_by_another_python() -> None:

@@ -337,7 +337,7 @@ def test_every_setting_is_required(
         ({"sha256": 1}, "load.sha256: expected "),
         ({"settings": []}, "settings"),
         ({"concurrency": 0}, "load.concurrency: expected "),
-        ({"concurrency": 65}, "load.concurrency: expected "),
+        ({"concurrency": 1025}, "load.concurrency: expected "),
         ({"sha256": "0" * 64, "file": {"inode": 1}}, "load.file: expected "),
         ({"sha256": "0" * 64, "file": _STATE | {"size": "1"}}, "load.file.size: expected "),
         ({"file": _STATE}, "load.file: expected only together with a sha256"),

@@ -110,7 +110,7 @@ def _logprobs(rows: Sequence[Row], shape: Shape) -> Json | None:
 def _content(row: Row, offset: int) -> Json:
     content: Json = {
         "token": _text([row.token]),
-        "bytes": list(row.token.data),
+        "bytes": list(row.token.spelled),
         "logprob": row.logprob,
         "text_offset": offset,
         "token_id": row.token.id,
@@ -119,7 +119,7 @@ def _content(row: Row, offset: int) -> Json:
                 "token": _text([token]),
                 "logprob": logprob,
                 "token_id": token.id,
-                "bytes": list(token.data),
+                "bytes": list(token.spelled),
             }
             for token, logprob in row.top
         ],
@@ -138,12 +138,12 @@ def _legacy_top(row: Row) -> dict[str, float] | None:
 def _offsets(tokens: Sequence[Token]) -> list[int]:
     """Return the offset of each token, in characters of the text."""
     decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
-    lengths = (len(decoder.decode(token.data)) for token in tokens)
+    lengths = (len(decoder.decode(token.spelled)) for token in tokens)
     return [0, *accumulate(lengths)][: len(tokens)]
 
 
 def _text(tokens: Sequence[Token]) -> str:
-    return b"".join(token.data for token in tokens).decode("utf-8", errors="replace")
+    return b"".join(token.spelled for token in tokens).decode("utf-8", errors="replace")
 
 
 def _ids(tokens: Sequence[Token]) -> list[int]:

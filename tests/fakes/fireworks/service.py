@@ -212,5 +212,5 @@ def _text_of(question: Question, weights: Weights) -> str:
     if isinstance(question.prompt, str):
         return question.prompt
     known = range(len(weights.vocabulary))
-    data = b"".join(weights.vocabulary[id].data for id in question.prompt if id in known)
+    data = b"".join(weights.vocabulary[id].spelled for id in question.prompt if id in known)
     return data.decode("utf-8", errors="replace")
