@@ -50,7 +50,7 @@ class ModelFile:
     @property
     def files(self) -> tuple["ModelFile", ...]:
         """The model, then its adapters."""
-        return (self, *self.lora)
+        return () if self.path is None else (self, *self.lora)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,7 +83,7 @@ def _used(session: Session) -> list[EngineSpec]:
 
 def is_on_the_cpu(described: Sequence[tuple[EngineSpec, Facts | None]]) -> bool:
     """Return whether llama.cpp is used only on the CPU, be it by a driver that acts as a GPU."""
-    ours = [(spec, facts) for spec, facts in described if spec.kind.is_built_in]
+    ours = [(spec, facts) for spec, facts in described if spec.kind.is_llama_cpp]
     on_cpu = (
         spec.device == CPU or (facts or {}).get("device.kind") == "software" for spec, facts in ours
     )
@@ -226,7 +226,7 @@ def _engine(
     if scored:
         yield f"    {_baselines(workspace, described.profile, scored)}"
     untested = _UNTESTED.get(spec.device.partition(":")[0], _NEVER_RUN)
-    if spec.kind.is_built_in and untested:
+    if spec.kind.is_llama_cpp and untested:
         yield f"  {untested}"
     for name, value in sorted(described.facts.items()):
         yield f"  {name} = {value}"

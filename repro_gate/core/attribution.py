@@ -203,7 +203,7 @@ def definition_put_back(
 
 def _changed_settings(changes: Sequence[FactChange], model: ModelSpec) -> Mapping[str, FactChange]:
     """Return the changed settings that can be put back, by name."""
-    if not model.engine.kind.is_built_in:
+    if not model.engine.kind.is_llama_cpp:
         return {}
     named = {each.name.removeprefix(_SETTING): each for each in changes if _is_setting(each)}
     # Without the one for both, those for keys and for values have nothing to put back.

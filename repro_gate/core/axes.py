@@ -71,7 +71,7 @@ class Experiment:
     def facts_to_change(self, unchanged: ModelSpec) -> Facts:
         """Return the facts that an engine has to report differently, with their new values."""
         specs = (unchanged.engine, self.model.engine)
-        if not all(spec.kind.is_built_in for spec in specs) or self.axis == ENGINE:
+        if not all(spec.kind.is_llama_cpp for spec in specs) or self.axis == ENGINE:
             return {}
         before, after = (facts_of(spec.settings) for spec in specs)
         return {f"setting.{name}": after[name] for name in after if after[name] != before.get(name)}
@@ -262,7 +262,7 @@ def alone(model: ModelSpec) -> ModelSpec:
 
 def with_settings(model: ModelSpec, settings: Mapping[str, Setting]) -> ModelSpec:
     """Return a model on an engine with other settings; those of other programs stay."""
-    if not model.engine.kind.is_built_in:
+    if not model.engine.kind.is_llama_cpp:
         return model
     return replace(model, engine=replace(model.engine, settings=settings))
 
@@ -292,7 +292,7 @@ def setting_to(settings: Mapping[str, Any], name: str, value: Any) -> dict[str, 
 
 def experiments_of(model: ModelSpec, bounds: Bounds) -> Iterator[Experiment | NotTried]:
     """Yield an experiment for each value of each axis, or why there is none."""
-    if model.engine.kind.is_built_in:
+    if model.engine.kind.is_llama_cpp:
         yield from _threads(model, bounds)
         for name, values in _VALUES.items():
             yield from _of_setting(model, name, values, bounds)

@@ -16,6 +16,7 @@ from repro_gate.core.guards import (
 )
 from repro_gate.core.tokens.golden import MODEL_SHA256
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.server_settings import ServerSettings
 from repro_gate.settings import in_force, replaced
 
 Setting: TypeAlias = bool | int | float | str | Sequence[bool | int | float | str]
@@ -51,12 +52,25 @@ class EngineKind(StrEnum):
     LLAMA_CPP = "llama_cpp"
     COMMAND = "command"
     """Any program that implements the engine protocol."""
+    SERVED = "served"
+    """An HTTP server, which the engine of this package starts or only asks."""
 
     @property
-    def is_built_in(self) -> bool:
-        """Whether it is an engine of this package."""
+    def is_llama_cpp(self) -> bool:
+        """Whether this package computes, with the settings of llama.cpp, on a GGUF file."""
         match self:
             case EngineKind.LLAMA_CPP:
+                return True
+            case EngineKind.COMMAND | EngineKind.SERVED:
+                return False
+            case _:
+                assert_never(self)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether its program is of this package, and reports its settings itself."""
+        match self:
+            case EngineKind.LLAMA_CPP | EngineKind.SERVED:
                 return True
             case EngineKind.COMMAND:
                 return False
@@ -71,7 +85,7 @@ class EngineSpec:
     name: str
     kind: EngineKind
     command: tuple[str, ...]
-    """Empty for the built-in kind."""
+    """Empty for an engine of this package."""
     device: str
     """`cpu`, or a backend of ggml such as `cuda` or `cuda:1`; using another is an error."""
     settings: Mapping[str, Setting]
@@ -83,7 +97,7 @@ class EngineSpec:
     def __post_init__(self) -> None:
         require_name(self.name)
         require_above(0, timeout_s=self.timeout_s)
-        if bool(self.command) == self.kind.is_built_in:
+        if bool(self.command) == self.kind.is_own:
             raise ValueError(f"an engine of the kind {self.kind} has the command {self.command}")
 
     @property
@@ -94,13 +108,25 @@ class EngineSpec:
     @property
     def gpu_layers(self) -> int | None:
         """How many layers of a model must be on the device; None for all of them."""
-        layers = self.settings.get("gpu_layers") if self.kind.is_built_in else None
+        layers = self.settings.get("gpu_layers") if self.kind.is_llama_cpp else None
         return layers if isinstance(layers, int) else None
+
+    @property
+    def load_timeout_s(self) -> float:
+        """Time limit of a load, which may have to wait for a server."""
+        match self.kind:
+            case EngineKind.SERVED:
+                settings = ServerSettings.parse(self.settings)
+                return self.timeout_s + settings.ready_timeout_s
+            case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
+                return self.timeout_s
+            case _:
+                assert_never(self.kind)
 
     def with_settings(self, changes: Mapping[str, Setting]) -> "EngineSpec":
         """Return the engine with other settings, without those that need a GPU on the CPU."""
         settings: Mapping[str, Setting] = {**self.settings, **changes}
-        if self.kind.is_built_in:
+        if self.kind.is_llama_cpp:
             settings = replaced(self.settings, changes, is_cpu=self.is_cpu)
         return replace(self, settings=settings)
 
@@ -114,15 +140,15 @@ class EngineSpec:
 
     @property
     def settings_in_force(self) -> Mapping[str, object]:
-        """The settings with the defaults of the built-in engine."""
-        if not self.kind.is_built_in:
+        """The settings with the defaults of llama.cpp, where it is the engine."""
+        if not self.kind.is_llama_cpp:
             return self.settings
         return in_force(self.settings, is_cpu=self.is_cpu)
 
     @property
     def definition(self) -> Mapping[str, str]:
         """The command and the settings, which another program may leave out of its facts."""
-        if self.kind.is_built_in:
+        if self.kind.is_own:
             return {}
         settings = {f"matrix.settings.{name}": repr(value) for name, value in self.settings.items()}
         return {"matrix.command": shlex.join(self.command), **settings}
@@ -198,15 +224,34 @@ class LoraSpec(FileSpec):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec(FileSpec):
-    """A model and what applies to it."""
+    """A model and what applies to it; the source is empty where only its server knows the files."""
 
     engine: EngineSpec
     lora: tuple[LoraSpec, ...] = ()
+    served_as: str | None = None
+    """What the server calls it; None for its name."""
+
+    def __post_init__(self) -> None:
+        if self.has_files:
+            FileSpec.__post_init__(self)
+        elif self.sha256 is not None or self.lora:
+            raise ValueError(f"{self.name} has no source, and so no digest and no adapters")
+        require_name(self.name)
+
+    @property
+    def has_files(self) -> bool:
+        """Whether the matrix names its file or folder."""
+        return bool(self.source)
+
+    @property
+    def name_at_engine(self) -> str:
+        """What the engine knows it by."""
+        return self.served_as or self.name
 
     @property
     def files(self) -> tuple[FileSpec, ...]:
         """Everything that is pinned: the model, then its adapters."""
-        return (self, *self.lora)
+        return (self, *self.lora) if self.has_files else ()
 
 
 def another_file(file: FileSpec, *, expected: str, found: str) -> MeasurementUnavailable:

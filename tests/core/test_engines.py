@@ -50,9 +50,29 @@ def test_an_adapter_without_effect_is_refused() -> None:
 
 
 def test_a_command_is_defined_by_its_words_and_settings() -> None:
-    """The built-in engine reports its own."""
+    """Engines of this package report their own."""
     built_in = replace(engine_spec_of(), settings={"n": 1})
     other = replace(built_in, kind=EngineKind.COMMAND, command=("a b", "c"))
 
-    assert built_in.definition == {}
+    served = replace(built_in, kind=EngineKind.SERVED)
+    assert built_in.definition == served.definition == {}
     assert other.definition == {"matrix.command": "'a b' c", "matrix.settings.n": "1"}
+
+
+def test_a_load_may_have_to_wait_for_a_server() -> None:
+    """Longer than any other request."""
+    built_in = replace(engine_spec_of(), timeout_s=5)
+    serve = {"dialect": "vllm", "serve": ["vllm", "{model}", "{port}"], "ready_timeout_s": 90}
+    served = replace(built_in, kind=EngineKind.SERVED, settings=serve)
+
+    assert (built_in.load_timeout_s, served.load_timeout_s) == (5, 95)
+
+
+def test_a_model_without_files_has_nothing_to_pin() -> None:
+    """No digest, and no adapters."""
+    model = replace(model_spec_of(), source="", sha256=None)
+
+    assert model.files == ()
+    for impossible in ({"sha256": "1" * 64}, {"lora": (lora_of(),)}):
+        with pytest.raises(ValueError, match="has no source"):
+            replace(model, **impossible)

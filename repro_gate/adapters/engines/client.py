@@ -40,7 +40,7 @@ T = TypeVar("T")
 Reader: TypeAlias = Callable[[Mapping[str, Any]], T]
 """Returns a result as a value, or raises one of `answers.INVALID`, or that it lacks a part."""
 
-_BUILT_IN = "repro_gate.engines.llama_cpp"
+_ENGINES: Final = "repro_gate.engines"
 _WINDOW = 4
 """Requests without a delivered outcome, per request that the engine works on."""
 _MAX_SHOWN = 120
@@ -108,7 +108,9 @@ class EngineProcesses:
 def _argv(spec: EngineSpec) -> Sequence[str]:
     match spec.kind:
         case EngineKind.LLAMA_CPP:
-            return python_module_argv(_BUILT_IN)
+            return python_module_argv(f"{_ENGINES}.llama_cpp")
+        case EngineKind.SERVED:
+            return python_module_argv(f"{_ENGINES}.served")
         case EngineKind.COMMAND:
             return spec.command
         case _:
@@ -157,7 +159,7 @@ class ProtocolEngine:
             )
 
         params: dict[str, Any] = {"device": self._spec.device}
-        if self._spec.kind.is_built_in:
+        if self._spec.kind.is_own:
             # Other engines may refuse what the first ones did not know.
             params["settings"] = dict(self._spec.settings)
         report = self._ask(Method.DESCRIBE, params, read)
@@ -197,7 +199,7 @@ class ProtocolEngine:
     ) -> None:
         """Send a load; the same `load` returns its answer."""
         params: dict[str, Any] = {
-            "model": model.name,
+            "model": model.name_at_engine,
             **_path_params(file),
             "sha256": file.sha256,
             "device": self._spec.device,

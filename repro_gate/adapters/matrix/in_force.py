@@ -2,18 +2,20 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from repro_gate.adapters.files.documents import read_toml
 from repro_gate.adapters.matrix.engines import read_engine
 from repro_gate.adapters.matrix.reader import matrix_of
 from repro_gate.adapters.matrix.sampler import beside, read_sampler
-from repro_gate.core.engines import EngineSpec
+from repro_gate.core.engines import EngineKind, EngineSpec
 from repro_gate.core.origins import EngineSettings, Origin, SettingInForce, SettingsInForce, shared
 from repro_gate.core.tokens.cell import Sampler
 from repro_gate.protocol import CPU
 from repro_gate.samplers import BESIDE, PLAIN, SAMPLERS, Sampling
+from repro_gate.server_settings import ServerSettings
 from repro_gate.settings import KV_TYPES, MULTI_GPU, ROPE, SETTINGS, in_force
 
 _Table = Mapping[str, Any]
@@ -58,11 +60,24 @@ def _engine(spec: EngineSpec, table: _Table, document: _Table) -> EngineSettings
 def _engine_settings(spec: EngineSpec, table: _Table) -> Iterator[SettingInForce]:
     yield _given("device", table, default=spec.device)
     yield _given("timeout_s", table, default=spec.timeout_s)
-    if spec.kind.is_built_in:
-        yield from _llama_cpp(spec, table["settings"])
-    else:
-        for name in spec.settings:
-            yield _given(name, spec.settings, default=None)
+    match spec.kind:
+        case EngineKind.LLAMA_CPP:
+            yield from _llama_cpp(spec, table["settings"])
+        case EngineKind.SERVED:
+            yield from _server(spec)
+        case EngineKind.COMMAND:
+            for name in spec.settings:
+                yield _given(name, spec.settings, default=None)
+        case _:
+            assert_never(spec.kind)
+
+
+def _server(spec: EngineSpec) -> Iterator[SettingInForce]:
+    """Yield what applies to a server that is started, or to one that runs already."""
+    settings = asdict(ServerSettings.parse(spec.settings))
+    for name, value in settings.items():
+        if value or name in spec.settings:
+            yield _given(name, spec.settings, default=value)
 
 
 def _llama_cpp(spec: EngineSpec, given: _Table) -> Iterator[SettingInForce]:
@@ -87,6 +102,8 @@ def _origin_of_setting(name: str, given: _Table) -> Origin:
 
 def _model(table: _Table) -> Iterator[SettingInForce]:
     yield _given("source", table, default=None)
+    if "served_as" in table:
+        yield _given("served_as", table, default=None)
     yield _given("lora", table, default=[])
 
 

@@ -14,6 +14,7 @@ from repro_gate.adapters.matrix.engines import (
     max_tokens_of,
     read_engine,
     read_variants,
+    require_model,
 )
 from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_suites
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
@@ -111,8 +112,14 @@ def _model(
         )
         for number, adapter in enumerate(table.get("lora", ()), start=1)
     )
+    require_model(file, name, table, engine)
     model = ModelSpec(
-        name=name, engine=engine, source=table["source"], sha256=table.get("sha256"), lora=lora
+        name=name,
+        engine=engine,
+        source=table.get("source", ""),
+        sha256=table.get("sha256"),
+        lora=lora,
+        served_as=table.get("served_as"),
     )
     for one in model.files:
         form = required_form(one.source)
@@ -228,7 +235,7 @@ def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec
 def _require_convertible(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:
     """Raise `InputInvalid` for a JSON Schema, if nothing makes it a grammar."""
     sampling, engine = prompt.sampler.sampling, model.engine
-    if engine.kind.is_built_in and sampling is not None and sampling.value("json_schema"):
+    if engine.kind.is_llama_cpp and sampling is not None and sampling.value("json_schema"):
         raise InputInvalid.at(
             file,
             f"prompts.{name}.json_schema",

@@ -53,6 +53,8 @@ class CachedModels:
             MeasurementUnavailable: one is missing, with a remedy, or is something else, such as a
                 Git LFS pointer.
         """
+        if not model.has_files:
+            return ModelFile(path=None, sha256=None)
         first, *lora = (self._locate(file, model.engine.kind) for file in model.files)
         return replace(first, lora=tuple(lora))
 
@@ -86,7 +88,7 @@ class CachedModels:
         path = self.path_of(model)
         if model.source.startswith("builtin:"):
             self._make(model, path)
-        elif kind.is_built_in and is_folder(path):
+        elif kind.is_llama_cpp and is_folder(path):
             raise _no_folder(model, path)
         elif (absence := self.absence_of(model)) is not None:
             raise MeasurementUnavailable(
@@ -281,7 +283,7 @@ def _source_remedy(model: FileSpec) -> str:
 
 def _may_be_folder(model: FileSpec) -> bool:
     is_path = not model.source.startswith(_SCHEMES)
-    return is_path and isinstance(model, ModelSpec) and not model.engine.kind.is_built_in
+    return is_path and isinstance(model, ModelSpec) and not model.engine.kind.is_llama_cpp
 
 
 def _no_folder(model: FileSpec, path: Path) -> MeasurementUnavailable:
@@ -297,9 +299,9 @@ def _require_content(model: FileSpec, content: ModelContent, kind: EngineKind) -
 
     Other engines may read anything, but one of several files is never a pointer.
     """
-    if not kind.is_built_in and not content.is_several:
+    if not kind.is_llama_cpp and not content.is_several:
         return
-    recognise = recognise_mistake if kind.is_built_in else recognise_pointer
+    recognise = recognise_mistake if kind.is_llama_cpp else recognise_pointer
     for path in content.paths:
         try:
             with open_regular_file(path) as stream:

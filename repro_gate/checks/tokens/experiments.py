@@ -113,7 +113,7 @@ def measure_axes(plan: AxesPlan, *, ports: ExperimentPorts, started_at: str) -> 
 
 def _bounds(plan: AxesPlan, unchanged: UnchangedRun, ports: ExperimentPorts) -> Bounds:
     spec = plan.model.engine
-    is_known = spec.kind.is_built_in and spec.is_cpu
+    is_known = spec.kind.is_llama_cpp and spec.is_cpu
     return Bounds(
         cores=plan.cores,
         prompt=unchanged.longest_prompt,
@@ -263,7 +263,7 @@ def _runs(
 ) -> Iterator[tuple[Cell, Generation]]:
     """Yield the traced runs of an experiment; several of each cell if they are side by side."""
     # Other programs may not have them.
-    logits = experiment.model.engine.kind.is_built_in
+    logits = experiment.model.engine.kind.is_llama_cpp
     times = experiment.at_a_time
     runs = [CellRun(cell=cell, trace=True, logits=logits) for _ in range(times) for cell in cells]
     is_alone = times == 1

@@ -142,6 +142,7 @@ def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:
     return {
         "source": model.source,
         "sha256": model.sha256,
+        **({} if model.served_as is None else {"served_as": model.served_as}),
         **({"lora": [_adapter(spec) for spec in model.lora]} if model.lora else {}),
         "engine": engine.name,
         "kind": engine.kind.value,

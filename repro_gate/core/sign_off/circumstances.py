@@ -82,7 +82,7 @@ def _settings(file: ReportFile, checkout: Checkout) -> Iterator[Refusal]:
     used = {(cell.cell.model, cell.provenance) for cell in report.cells}
     for name, index in sorted((name, index) for name, index in used if index is not None):
         model = checkout.matrix.models.get(name)
-        if model is None or not model.engine.kind.is_built_in:
+        if model is None or not model.engine.kind.is_llama_cpp:
             continue
         facts = report.provenances[index]
         for setting, expected, found in _other_settings(model.engine.settings, facts):

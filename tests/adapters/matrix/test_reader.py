@@ -240,7 +240,8 @@ def test_the_matrix_of_this_repository_has_no_other_suites() -> None:
         (
             ("timeout_s = 0.5", "time_out_s = 0.5"),
             (
-                "engines.own: expected only the keys command, device, kind, pass_env, settings, "
+                "engines.own: expected only the keys api_key_env, base_url, command, device, "
+                "dialect, env, kind, pass_env, profile, ready_timeout_s, serve, settings, "
                 "timeout_s, found the unknown key 'time_out_s'; did you mean 'timeout_s'?"
             ),
         ),

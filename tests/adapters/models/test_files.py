@@ -34,7 +34,7 @@ def model_from(source: str, *, sha256: str | None = None) -> ModelSpec:
 
 def engine_of(model: ModelSpec, kind: EngineKind) -> EngineSpec:
     """Return the engine of a model as one of another kind."""
-    command = () if kind.is_built_in else ("engine",)
+    command = () if kind.is_own else ("engine",)
     return replace(model.engine, kind=kind, command=command)
 
 

@@ -1,0 +1,1 @@
+"""The engine that asks an HTTP server, which it may start itself."""
