@@ -112,14 +112,13 @@ class EngineSpec:
         return layers if isinstance(layers, int) else None
 
     @property
-    def load_timeout_s(self) -> float:
-        """Time limit of a load, which may have to wait for a server."""
+    def loading_s(self) -> float:
+        """How much longer than any other request a load may take: a server starts with it."""
         match self.kind:
             case EngineKind.SERVED:
-                settings = ServerSettings.parse(self.settings)
-                return self.timeout_s + settings.ready_timeout_s
+                return ServerSettings.parse(self.settings).ready_timeout_s
             case EngineKind.LLAMA_CPP | EngineKind.COMMAND:
-                return self.timeout_s
+                return 0.0
             case _:
                 assert_never(self.kind)
 

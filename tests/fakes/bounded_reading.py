@@ -74,9 +74,9 @@ class _AnsweringProcess(EngineProcess):
         super().__init__(["/nowhere"], env={}, timeout_s=1)
         self._path = path
 
-    def receive(self, *, deadline: float, doing: str) -> bytes:
+    def receive(self, *, deadline: float, doing: str, more_s: float = 0.0) -> bytes:
         """Return the content of the file."""
-        del deadline, doing
+        del deadline, doing, more_s
         return self._path.read_bytes()
 
 

@@ -132,6 +132,8 @@ class _Request:
     method: Method
     read: Reader[Any]
     deadline: float
+    more_s: float
+    """How much longer than usual it may take."""
     had_neighbours: bool
 
 
@@ -336,10 +338,12 @@ class ProtocolEngine:
         line = json.dumps(request(self._number, method, params)).encode()
         for other in self._in_flight.values():
             other.had_neighbours = True
+        more_s = self._spec.loading_s if method is Method.LOAD else 0.0
         self._in_flight[self._number] = _Request(
             method=method,
             read=read,
-            deadline=self._process.send(line),
+            deadline=self._process.send(line, more_s=more_s),
+            more_s=more_s,
             had_neighbours=bool(self._in_flight),
         )
         return self._number
@@ -348,7 +352,7 @@ class ProtocolEngine:
         """Return the id and the outcome of the next request that is answered, or raise."""
         oldest = next(iter(self._in_flight.values()))
         doing = oldest.method.value
-        line = self._process.receive(deadline=oldest.deadline, doing=doing)
+        line = self._process.receive(deadline=oldest.deadline, doing=doing, more_s=oldest.more_s)
         try:
             message = table(lenient_json_of(line, ANSWER_LIMITS))
             number = integer(message["id"])

@@ -87,22 +87,27 @@ class EngineProcess:
                 if stream is not None:
                     os.set_blocking(stream.fileno(), False)
 
-    def send(self, line: bytes) -> float:
+    def send(self, line: bytes, *, more_s: float = 0.0) -> float:
         """Send one line, without its newline; return the deadline of its answer.
 
         What does not fit into the pipe is sent while `receive` waits.
+
+        Args:
+            line: the request.
+            more_s: how much longer than usual its answer may take.
         """
         self._outgoing += line + b"\n"
         if self._child is not None and self._child.stdin is not None:
             self._flush(self._child.stdin)
-        return time.monotonic() + self._timeout_s
+        return time.monotonic() + self._timeout_s + more_s
 
-    def receive(self, *, deadline: float, doing: str) -> bytes:
+    def receive(self, *, deadline: float, doing: str, more_s: float = 0.0) -> bytes:
         """Return the next line.
 
         Args:
             deadline: the earliest of the expected answers.
             doing: the method, for the message of a failure.
+            more_s: as it was sent, for that message.
 
         Raises:
             EngineFailed: the engine could not be started, died, took too long or wrote too much.
@@ -132,7 +137,7 @@ class EngineProcess:
                         selector.unregister(child.stdin)
         self.kill()
         raise EngineFailed(
-            f"the engine did not answer {doing!r} within {self._timeout_s:g} s "
+            f"the engine did not answer {doing!r} within {self._timeout_s + more_s:g} s "
             f"and was killed{self._end_of_stderr()}",
             remedy="raise timeout_s of the engine in the matrix, or use a less busy machine",
         )

@@ -21,6 +21,7 @@ from tests.fakes.processes import (
     children_of,
     command_spec,
     exists,
+    failing,
     generated,
     is_running,
     speaking,
@@ -52,6 +53,16 @@ def test_an_engine_that_does_not_answer_in_time_is_killed(
 
     assert str(caught.value) == "the engine did not answer 'describe' within 0.3 s and was killed"
     assert not exists(child)
+
+
+def test_a_request_may_have_more_time_than_others() -> None:
+    """Such as a load that has to wait for a server."""
+    with closing(EngineProcess(failing("silent"), env={}, timeout_s=0.1)) as engine:
+        usual, longer = engine.send(b"{}"), engine.send(b"{}", more_s=1000)
+        with pytest.raises(EngineFailed, match=r"did not answer 'load' within 1000\.1 s"):
+            engine.receive(deadline=usual, doing="load", more_s=1000)
+
+    assert longer - usual > 900
 
 
 @pytest.mark.parametrize("fault", ["deaf", "sip", "shut"])

@@ -40,15 +40,17 @@ class _Process(EngineProcess):
         self.most_in_flight = 0
         self.is_killed = False
 
-    def send(self, line: bytes) -> float:
+    def send(self, line: bytes, *, more_s: float = 0.0) -> float:
         """Take a request."""
+        assert more_s == 0
         self.sent.append(json.loads(line))
         self.in_flight.append(self.sent[-1])
         self.most_in_flight = max(self.most_in_flight, len(self.in_flight))
         return float(self.sent[-1]["id"])
 
-    def receive(self, *, deadline: float, doing: str) -> bytes:
+    def receive(self, *, deadline: float, doing: str, more_s: float = 0.0) -> bytes:
         """Return the answer to the chosen request."""
+        assert more_s == 0
         assert deadline == min(request["id"] for request in self.in_flight)
         request = self.in_flight.pop(self._choose(len(self.in_flight)))
         prompt = request["params"].get("prompt")

@@ -580,3 +580,11 @@ def test_fetching_another_adapter_than_the_pinned_one_is_refused(tmp_path: Path)
 
     with pytest.raises(MeasurementUnavailable, match="the file of tiny/lora/1 has the sha256"):
         models_in(tmp_path).fetch(model)
+
+
+def test_a_model_without_a_source_has_no_file(tmp_path: Path) -> None:
+    """Only its server knows it."""
+    model = replace(model_spec_of(), source="", sha256=None)
+    models = models_in(tmp_path)
+
+    assert models.locate(model) == models.fetch(model) == ModelFile(path=None, sha256=None)
