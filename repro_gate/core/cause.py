@@ -26,6 +26,7 @@ from repro_gate.core.tokens.golden import (
 )
 from repro_gate.core.tokens.grade import LARGEST_SHIFT, Grade, GradeReason, GradeWord
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -136,7 +137,7 @@ def diagnose(
             )
         case Unrecorded():
             return _of_definition(report, verdict, first, facts, committed)
-        case Match() | Vacuous() | Inconclusive():
+        case Match() | Depends() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(verdict)

@@ -16,7 +16,7 @@ from repro_gate.core.shards.report import MeasuredCell, ShardReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.grade import NOT_ROUNDING, Grade, GradeReason
-from repro_gate.core.tokens.verdicts import Drift, Match
+from repro_gate.core.tokens.verdicts import Depends, Drift, Match
 from repro_gate.core.tokens.verification import claim_of
 
 _OPTIONS = frozenset({"--config", "--device"})
@@ -130,7 +130,7 @@ def _in_grades(report: GateReport) -> Iterator[Inconsistency]:
 
 def _in_grade(place: str, grade: Grade, cells: Iterable[CellReport]) -> Iterator[Inconsistency]:
     """Yield what the cells of a grade contradict; the references are not in a report."""
-    matching = sum(isinstance(cell.verdict, Match) for cell in cells)
+    matching = sum(isinstance(cell.verdict, Match | Depends) for cell in cells)
     drifted = [cell for cell in cells if isinstance(cell.verdict, Drift)]
     unverified = sum(forced_through(cell) is None for cell in drifted)
     compared = len(drifted) - grade.not_compared

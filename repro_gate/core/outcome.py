@@ -9,6 +9,7 @@ from repro_gate.core.logprobs.verdicts import Agrees, Invalid, LogprobVerdict, O
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.grade import FailingDrift, Grade, GradeWord
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -55,7 +56,7 @@ def outcome_of_verdict(verdict: Verdict | LogprobVerdict) -> Outcome:
             return Outcome.PASSED
         case Inconclusive():
             return Outcome.INCONCLUSIVE
-        case Drift() | Nondeterministic() | Unrecorded() | Vacuous():
+        case Drift() | Depends() | Nondeterministic() | Unrecorded() | Vacuous():
             return Outcome.FAILED
         case Shifted() | Outlying() | Invalid():
             return Outcome.FAILED

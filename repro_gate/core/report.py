@@ -14,13 +14,16 @@ from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Generation, first_divergence
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.grade import Grade
+from repro_gate.core.tokens.modes import Mode, ModeResult, Proof
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
     Nondeterministic,
     Orphan,
     Unrecorded,
+    Vacuous,
     Verdict,
     require_seen,
 )
@@ -46,6 +49,8 @@ class CellReport:
     """Why a cell with a finding has fewer runs than planned; None when it has all."""
     verification: Verification = ()
     """Of the tokens that differ from the first run; empty if none do or the engine cannot tell."""
+    modes: tuple[ModeResult, ...] = ()
+    """In every mode that the suite asks for, in the order in which they are measured."""
 
     def __post_init__(self) -> None:
         if self.profile is not None:
@@ -56,6 +61,7 @@ class CellReport:
                 f"{self.runs} runs, and {'no' if self.generation is None else 'a'} first one"
             )
         _require_evidence(self)
+        _require_modes(self)
 
     @property
     def id(self) -> str:
@@ -81,6 +87,28 @@ def _require_evidence(report: CellReport) -> None:
             raise ValueError("golden and generation do not differ first at this divergence")
     elif isinstance(verdict, Nondeterministic):
         require_seen(verdict, first=first, runs=report.runs)
+
+
+def _require_modes(report: CellReport) -> None:
+    """Raise ValueError unless the results of a cell in its modes support its verdict."""
+    first = report.generation
+    if len({result.mode for result in report.modes}) < len(report.modes):
+        raise ValueError("two results of one mode")
+    for result in report.modes:
+        found = result.divergence
+        if found is not None and (first is None or not found.starts_from(first)):
+            raise ValueError(f"the divergence of {result.mode} is not from run 1")
+    differing = tuple(result.mode for result in report.modes if result.falls_short)
+    doubted = {result.mode: result.proof for result in report.modes if result.is_in_doubt}
+    match report.verdict:
+        case Match() if differing or doubted:
+            raise ValueError(f"a match despite {(*differing, *doubted)[0]}")
+        case Depends(modes=modes) if modes != differing:
+            raise ValueError("answers differ in other modes than the verdict has")
+        case Vacuous(mode=Mode() as mode) if doubted.get(mode) is not Proof.ABSENT:
+            raise ValueError(f"the answers of {mode} may have been generated in it")
+        case _:
+            pass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from repro_gate.core.attribution import (
 )
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -54,7 +55,7 @@ def render_no_attribution(cell: CellReport) -> str:
     match cell.verdict:
         case Nondeterministic():
             reason = "runs with the same settings differ, so no setting is the cause"
-        case Match() | Vacuous() | Inconclusive() | Unrecorded() | Drift():
+        case Match() | Depends() | Vacuous() | Inconclusive() | Unrecorded() | Drift():
             reason = "there is no divergence from a golden"
         case _:
             assert_never(cell.verdict)

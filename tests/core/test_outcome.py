@@ -29,7 +29,9 @@ from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place
 from repro_gate.core.tokens.grade import FailingDrift, Grade
+from repro_gate.core.tokens.modes import Answer, Level, Mode, ModeKind, ModeResult
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -61,12 +63,14 @@ CELL = cell_of()
 PARTED = Divergence(
     place=Place.OUTPUT, position=0, expected=tokens_of(1)[0], observed=tokens_of(2)[0]
 )
+COMPANY = Mode(ModeKind.CONCURRENT, 8)
 UNKNOWN = Inconclusive(reason="the engine died", remedy=None)
 FINDINGS: tuple[Verdict, ...] = (
     Nondeterministic(run=2, in_fresh_process=False, divergence=PARTED),
     Drift(divergence=PARTED, golden=golden_of(CELL, generation_of(1)), provenance=()),
     Unrecorded(reason="there is no golden for this profile"),
     Vacuous(factor=Factor.SEED),
+    Depends(modes=(COMPANY,)),
 )
 ORPHAN = Orphan(id="gone", origin=PROFILE)
 DIFFERED = control_of(divergence=PARTED)
@@ -94,6 +98,9 @@ def _report(
 
 def _cell_report(verdict: Verdict) -> CellReport:
     is_run = not isinstance(verdict, Inconclusive)
+    differing = ModeResult(mode=COMPANY, level=Level.TOKENS).with_answer(
+        generation_of(1), Answer(generation=generation_of(2))
+    )
     return CellReport(
         suite="quick",
         cell=CELL,
@@ -101,6 +108,7 @@ def _cell_report(verdict: Verdict) -> CellReport:
         runs=3 if is_run else 0,
         generation=generation_of(2 if isinstance(verdict, Drift) else 1) if is_run else None,
         profile=PROFILE,
+        modes=(differing,) if isinstance(verdict, Depends) else (),
     )
 
 
@@ -126,9 +134,16 @@ def test_every_verdict_has_a_word_of_its_own() -> None:
     """A report can count verdicts by their words."""
     words = [kind.word for kind in (*get_args(Verdict), Orphan)]
 
-    assert sorted(words) == sorted(
-        ["match", "nondeterministic", "drift", "unrecorded", "vacuous", "inconclusive", "orphaned"]
-    )
+    assert sorted(words) == [
+        "depends",
+        "drift",
+        "inconclusive",
+        "match",
+        "nondeterministic",
+        "orphaned",
+        "unrecorded",
+        "vacuous",
+    ]
 
 
 @given(verdicts)

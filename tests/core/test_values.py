@@ -40,6 +40,7 @@ from repro_gate.core.tokens.golden import Conditions, FactChange
 from repro_gate.core.tokens.grade import FailingDrift, GradeReason
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.modes import Answer
 from repro_gate.core.tokens.verdicts import (
     Drift,
     FormerGolden,
@@ -161,6 +162,7 @@ SAMPLES: tuple[object, ...] = (
     Variant(name="x", settings={"threads": 2}),
     GRADE,
     REFERENCE,
+    Answer(generation=RUN_1, shift=0.0, running=1, cached=0),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {

@@ -19,7 +19,9 @@ from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.generation import Divergence, Generation, first_divergence
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.modes import ALONE, Level, Mode, ModeKind, ModeResult, Proof
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -63,7 +65,7 @@ def diverging() -> Divergence:
 DIFFERENCE = Nondeterministic(run=3, in_fresh_process=True, divergence=diverging())
 
 
-def ran(cell: Cell, verdict: Verdict) -> CellReport:
+def ran(cell: Cell, verdict: Verdict, *modes: ModeResult) -> CellReport:
     """Return a cell that was run three times."""
     return CellReport(
         suite="quick",
@@ -73,6 +75,7 @@ def ran(cell: Cell, verdict: Verdict) -> CellReport:
         generation=RUN_1,
         profile=PROFILE,
         provenance=0,
+        modes=modes,
     )
 
 
@@ -98,12 +101,61 @@ def drifted(cell: Cell, golden: Generation | None = None) -> CellReport:
     return replace(ran(cell, drift), verification=verification_of(recorded.generation))
 
 
+CONCURRENT = Mode(ModeKind.CONCURRENT, 8)
+MODES = (
+    ModeResult(
+        mode=ALONE,
+        level=Level.BITS,
+        answers=2,
+        tokens=8,
+        other_bits=0,
+        shift=0.0,
+        proof=Proof.SEEN,
+        reason=None,
+        remedy=None,
+    ),
+    ModeResult(
+        mode=CONCURRENT,
+        level=Level.TOKENS,
+        answers=8,
+        tokens=32,
+        other_tokens=2,
+        other_bits=8,
+        divergence=diverging(),
+        margin=0.25,
+        shift=0.5,
+        running=8,
+        proof=Proof.SEEN,
+        reason=None,
+        remedy=None,
+    ),
+    ModeResult(
+        mode=Mode(ModeKind.REPEAT),
+        level=Level.ANY,
+        answers=1,
+        tokens=4,
+        other_bits=0,
+        cached=0,
+        proof=Proof.ABSENT,
+        reason="no token of the prompt came from the cache",
+        remedy="use a longer prompt",
+    ),
+)
+"""Of a cell whose answers differ in company."""
+
+
+def depending(cell: Cell) -> CellReport:
+    """Return a cell that matches its golden alone, and whose answers differ in company."""
+    return ran(cell, Depends(modes=(CONCURRENT,)), *MODES)
+
+
 def every_verdict() -> Sequence[CellReport]:
     """Return a cell of each verdict."""
     return (
         ran(cell_of("haiku"), Match()),
         drifted(cell_of("fox")),
         ran(cell_of("moon"), DIFFERENCE),
+        depending(cell_of("night")),
         ran(cell_of("train"), Unrecorded(reason="there is no golden for this profile")),
         ran(cell_of("rain"), Vacuous(factor=Factor.SEED)),
         not_run(cell_of("snow")),

@@ -35,7 +35,9 @@ from repro_gate.core.tokens.grade import (
     GradeWord,
     VariantDistance,
 )
+from repro_gate.core.tokens.modes import Answer, Level, Mode, ModeKind, ModeResult, Proof
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -180,6 +182,15 @@ def differing_run_of(cell: Cell, first: Generation, other: Generation) -> CellRe
     return cell_report_of(verdict, cell, generation=first, runs=4)
 
 
+def depending_of(cell: Cell, first: Generation, other: Generation) -> CellReport:
+    """Return the report on a cell that one of eight answers at once differs from."""
+    result = ModeResult(mode=Mode(ModeKind.CONCURRENT, 8), level=Level.TOKENS)
+    for generation in (other, *[first] * 7):
+        result = result.with_answer(first, Answer(generation=generation, shift=0.004, running=8))
+    verdict = Depends(modes=(result.mode,))
+    return cell_report_of(verdict, cell, generation=first, modes=(result.judged(Proof.SEEN),))
+
+
 def hostile_generation_of(text: str, *ids: int) -> Generation:
     """Return a generation in which every token is `text`."""
     data = text.encode("utf-8", errors="surrogatepass")
@@ -219,6 +230,7 @@ def hostile_report_of(text: str) -> GateReport:
         differing_run_of(cell_of(seed=44, text=text), observed, other),
         cell_report_of(Unrecorded(reason=reason), cell_of(seed=45, text=text)),
         cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
+        depending_of(cell_of(seed=48, text=text), observed, other),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
     )
     return gate_report_of(
@@ -272,6 +284,7 @@ def rich_report_of() -> GateReport:
             verification=verification_of(golden),
         ),
         differing_run_of(cell_of(seed=999), golden, observed),
+        depending_of(cell_of(seed=1000), golden, observed),
         cell_report_of(Unrecorded(reason="there is no golden for this profile"), moon),
         cell_report_of(
             Unrecorded(reason="there is no golden for this profile"), replace(moon, seed=123)

@@ -16,7 +16,7 @@ from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import GateReport
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.golden import Golden
-from repro_gate.core.tokens.verdicts import Match
+from repro_gate.core.tokens.verdicts import Depends, Match
 from repro_gate.errors import InputInvalid
 
 FOLDER = "observed"
@@ -71,7 +71,9 @@ def read_observed(directory: Path, *, matrix: Matrix) -> Observed:
     goldens: list[Golden] = []
     for index, seen in enumerate(result.report.cells):
         digest = result.observed.get(seen.id)
-        if seen.profile is None or (digest is None and not isinstance(seen.verdict, Match)):
+        if seen.profile is None or (
+            digest is None and not isinstance(seen.verdict, Match | Depends)
+        ):
             continue
         place = f"result.report.cells[{index}]"
         if seen.id not in planned:

@@ -14,7 +14,7 @@ from repro_gate.core.tokens.comparison import ForcedTokens
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.grade import LARGEST_SHIFT, Grade, GradeReason, VariantDistance
 from repro_gate.core.tokens.reference import CellReference, Reference
-from repro_gate.core.tokens.verdicts import Drift, Match
+from repro_gate.core.tokens.verdicts import Depends, Drift, Match
 
 if TYPE_CHECKING:
     from repro_gate.statistics.grading import Comparison
@@ -104,7 +104,11 @@ def _groups(
 
 def _forced(report: CellReport, golden: Golden | None) -> _Forced | None:
     """Return how nearly the tokens of a golden are generated; None when it is not known."""
-    if isinstance(report.verdict, Match) and golden is not None and golden.generation.tokens:
+    if (
+        isinstance(report.verdict, Match | Depends)
+        and golden is not None
+        and golden.generation.tokens
+    ):
         count = len(golden.generation.tokens)
         same = ForcedTokens(
             count=count,

@@ -17,6 +17,7 @@ from repro_gate.core.tokens.generation import first_divergence
 from repro_gate.core.tokens.golden import Facts, Golden, definition_changes
 from repro_gate.core.tokens.judge import doubt
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -130,7 +131,7 @@ def observed_elsewhere(
         cells: the wanted cells.
     """
     written = {golden.cell.id: golden for golden in goldens}
-    matching = (cell for cell in report.cells if isinstance(cell.verdict, Match))
+    matching = (cell for cell in report.cells if isinstance(cell.verdict, Match | Depends))
     observed = {golden.cell.id: golden for golden in _goldens_of(report, matching)} | written
     wanted = [golden for cell_id, golden in observed.items() if cell_id in cells]
     return Observation(
@@ -148,7 +149,8 @@ def observed_goldens(report: GateReport) -> list[Golden]:
 def changed_goldens(report: GateReport) -> list[Golden]:
     """Return the outputs of a check that may become goldens and match none."""
     judged = _judged_as_goldens(report)
-    return _goldens_of(report, (cell for cell in judged if not isinstance(cell.verdict, Match)))
+    changed = (cell for cell in judged if not isinstance(cell.verdict, Match | Depends))
+    return _goldens_of(report, changed)
 
 
 def _goldens_of(report: GateReport, cells: Iterable[CellReport]) -> list[Golden]:
@@ -294,7 +296,7 @@ def _may_be_recorded(cell: CellReport) -> bool:
     if cell.unfinished is not None:
         return False
     match cell.verdict:
-        case Match() | Drift() | Unrecorded():
+        case Match() | Depends() | Drift() | Unrecorded():
             return True
         case Nondeterministic() | Vacuous() | Inconclusive():
             return False

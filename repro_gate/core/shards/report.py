@@ -12,6 +12,7 @@ from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.modes import ModeResult
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.tokens.verification import Verification
 
@@ -59,6 +60,7 @@ class MeasuredCell:
     problem: Inconclusive | None
     """Why the cell was not measured completely; None when it was."""
     verification: Verification = ()
+    modes: tuple[ModeResult, ...] = ()
 
     def __post_init__(self) -> None:
         require_at_least(0, provenance=self.provenance)
@@ -76,6 +78,7 @@ def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCe
             provenance=provenances.index(seen.facts[cell]) if cell in seen.repetitions else None,
             problem=seen.problems.get(cell),
             verification=seen.verifications.get(cell, ()),
+            modes=seen.modes_of(cell),
         )
         for cell in cells
     )

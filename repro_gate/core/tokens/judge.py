@@ -1,6 +1,6 @@
 """From repeated runs to a verdict."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from repro_gate.core.guards import require_at_least
@@ -14,7 +14,9 @@ from repro_gate.core.tokens.generation import (
     output_divergence,
 )
 from repro_gate.core.tokens.golden import Facts, Golden, definition_changes, provenance_changes
+from repro_gate.core.tokens.modes import ModeResult, Proof
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     FormerGolden,
     Inconclusive,
@@ -63,17 +65,19 @@ class Repetition:
         return replace(self, runs=run, difference=difference)
 
 
-def judge(
+def judge(  # noqa: PLR0913 -- everything that a verdict rests on
     repetition: Repetition,
     *,
     cell: Cell,
     golden: Golden | None,
     facts: Facts,
     controls: Iterable[ControlReport] = (),
+    modes: Sequence[ModeResult] = (),
 ) -> Verdict:
     """Return the verdict on one measured cell.
 
     Nondeterminism takes precedence over drift, and an observed difference over a failed control.
+    Modes count only where the runs alone match the golden.
 
     Args:
         repetition: the runs of the cell.
@@ -81,13 +85,29 @@ def judge(
         golden: the committed golden for this profile, if any.
         facts: the provenance of the runs.
         controls: those of the cell's model.
+        modes: the results of the cell in every mode that its suite asks for.
     """
     if repetition.difference is not None:
         return repetition.difference
     against_golden = _compare(repetition.first, cell=cell, golden=golden, facts=facts)
     if isinstance(against_golden, Drift):
         return against_golden
-    return doubt(cell, controls) or against_golden
+    modes = modes if isinstance(against_golden, Match) else ()
+    differing = tuple(result.mode for result in modes if result.falls_short)
+    if differing:
+        return Depends(modes=differing)
+    return doubt(cell, controls) or _doubt_of_modes(modes) or against_golden
+
+
+def _doubt_of_modes(results: Sequence[ModeResult]) -> Vacuous | Inconclusive | None:
+    doubted = [result for result in results if result.is_in_doubt]
+    for result in doubted:
+        if result.proof is Proof.ABSENT:
+            return Vacuous(mode=result.mode)
+    unknown = next(iter(doubted), None)
+    if unknown is None:
+        return None
+    return Inconclusive(reason=f"{unknown.mode}: {unknown.reason}", remedy=unknown.remedy)
 
 
 def doubt(cell: Cell, controls: Iterable[ControlReport]) -> Vacuous | Inconclusive | None:

@@ -9,6 +9,7 @@ from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.judge import Repetition
+from repro_gate.core.tokens.modes import Mode, ModeResult
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.tokens.verification import Verification
 
@@ -29,6 +30,10 @@ class Measurement:
     problems: dict[Cell, Inconclusive] = field(default_factory=dict[Cell, Inconclusive])
     verifications: dict[Cell, Verification] = field(default_factory=dict[Cell, Verification])
     """Of the tokens that differ, for each cell where they do and the engine could verify them."""
+    modes: dict[Cell, dict[Mode, ModeResult]] = field(
+        default_factory=dict[Cell, dict[Mode, ModeResult]]
+    )
+    """The results of each cell in the modes that were begun."""
     controls: list[Control] = field(default_factory=list[Control])
     """One for each model and factor, from each machine or device that held the model."""
     notes: list[Note] = field(default_factory=list[Note])
@@ -48,6 +53,10 @@ class Measurement:
     def profiles(self) -> dict[str, str]:
         """The profile of each engine that reported one, by name."""
         return {engine.name: engine.profile for engine in self.engines}
+
+    def modes_of(self, cell: Cell) -> tuple[ModeResult, ...]:
+        """Return the results of a cell in the modes that were begun."""
+        return tuple(self.modes.get(cell, {}).values())
 
     def provenances(self, cells: Iterable[Cell]) -> tuple[Facts, ...]:
         """Return the provenances of those cells that were run, each once."""
@@ -85,6 +94,7 @@ def joined(parts: Iterable[Measurement]) -> Measurement:
         whole.repetitions |= part.repetitions
         whole.problems |= part.problems
         whole.verifications |= part.verifications
+        whole.modes |= part.modes
         whole.controls += part.controls
         whole.add_notes(part.notes)
         whole.engine_s += part.engine_s

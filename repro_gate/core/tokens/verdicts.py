@@ -7,6 +7,7 @@ from repro_gate.core.guards import require_at_least, require_text
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.generation import Divergence, Generation
 from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.modes import Mode
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +59,20 @@ class Drift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Depends:
+    """The runs alone equal the golden, but answers in other circumstances must and do not."""
+
+    word: ClassVar[str] = "depends"
+
+    modes: tuple[Mode, ...]
+    """Those in which answers differ that must not."""
+
+    def __post_init__(self) -> None:
+        if not self.modes:
+            raise ValueError("the mode in which answers differ is missing")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FormerGolden:
     """The comparison with a golden of another definition of the cell."""
 
@@ -81,11 +96,18 @@ class Unrecorded:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Vacuous:
-    """The model's output does not depend on a factor, so agreement proves nothing."""
+    """Agreement proves nothing."""
 
     word: ClassVar[str] = "vacuous"
 
-    factor: Factor
+    factor: Factor | None = None
+    """What the output of the model does not depend on."""
+    mode: Mode | None = None
+    """The mode in which the answers were not generated; the result of the mode has the reason."""
+
+    def __post_init__(self) -> None:
+        if (self.factor is None) == (self.mode is None):
+            raise ValueError("agreement proves nothing because of a factor or of a mode")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,4 +141,6 @@ class Orphan:
     """The machine profile of a golden, or the source of a baseline."""
 
 
-Verdict: TypeAlias = Match | Nondeterministic | Drift | Unrecorded | Vacuous | Inconclusive
+Verdict: TypeAlias = (
+    Match | Nondeterministic | Drift | Depends | Unrecorded | Vacuous | Inconclusive
+)

@@ -10,6 +10,7 @@ from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token, text_of
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -70,7 +71,7 @@ def explain(cell: CellReport) -> Explanation | None:
             explanation = explain_change(cell.cell, golden.generation, first, divergence)
         case Nondeterministic() as verdict:
             explanation = _of_runs(cell.cell, verdict, first)
-        case Match() | Unrecorded() | Vacuous() | Inconclusive():
+        case Match() | Depends() | Unrecorded() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cell.verdict)

@@ -11,6 +11,7 @@ from repro_gate.core.tokens.generation import Place
 from repro_gate.core.tokens.grade import Grade
 from repro_gate.core.tokens.judge import doubt
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -279,7 +280,7 @@ def _command(cells: Sequence[CellReport], report: GateReport, others: Sequence[s
             accepted = [cell for cell in cells if is_acceptable(cell, report)]
             selected = shell.only([cell.id for cell in accepted], others)
             return " ".join([_update(report), *_suites(accepted), selected]) if accepted else None
-        case Match() | Nondeterministic() | Vacuous() | Inconclusive():
+        case Match() | Depends() | Nondeterministic() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cells[0].verdict)

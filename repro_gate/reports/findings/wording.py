@@ -10,6 +10,7 @@ from repro_gate.core.tokens.controls import ControlReport, heats_of
 from repro_gate.core.tokens.generation import Divergence, Place
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -86,40 +87,56 @@ def describe(cell: CellReport) -> Description:
     """Describe the verdict on a cell."""
     match cell.verdict:
         case Match():
-            return Description(claim=_matching(cell), advice=NO_ACTION)
+            found = Description(claim=_matching(cell), advice=NO_ACTION)
         case Nondeterministic() as verdict:
             shared = _sharing(verdict)
-            differing = Description(
+            found = Description(
                 claim=_differing(verdict),
                 advice=_ADVICE_ALONE if shared is None else _ADVICE_SHARED,
                 reason=None if shared is None else escape.one_line(shared),
             )
-            return _with_unfinished(differing, cell)
         case Drift() as verdict:
-            changed = Description(
+            found = Description(
                 claim=_drifting(verdict, cell.runs),
                 advice=ACCEPT_OR_START_WITH.format("what changed"),
                 suspects=tuple(map(escape.escape_change, verdict.provenance)),
             )
-            return _with_unfinished(changed, cell)
+        case Depends() as verdict:
+            found = _depending(verdict)
         case Unrecorded(reason=reason):
-            missing = Description(
+            found = Description(
                 claim="no golden recorded for this cell on this machine profile",
                 advice="Record a golden and commit it.",
                 reason=escape.message(f"{reason} (profile {cell.profile})"),
             )
-            return _with_unfinished(missing, cell)
-        case Vacuous(factor=factor):
-            vacuous = Description(
-                claim="a match would prove nothing",
-                advice=_advise(factor),
-                reason=escape.one_line(_unshown(factor)),
-            )
-            return _with_unfinished(vacuous, cell)
+        case Vacuous() as verdict:
+            found = _vacuous(verdict, cell)
         case Inconclusive() as verdict:
-            return describe_inconclusive(verdict)
+            found = describe_inconclusive(verdict)
         case _:
             assert_never(cell.verdict)
+    return _with_unfinished(found, cell)
+
+
+def _depending(verdict: Depends) -> Description:
+    modes = ", ".join(map(str, verdict.modes))
+    return Description(
+        claim=f"the runs alone match the golden, but answers differ in {modes}",
+        advice="Find what the answers share there; no golden can cover what depends on it.",
+    )
+
+
+def _vacuous(verdict: Vacuous, cell: CellReport) -> Description:
+    if verdict.factor is not None:
+        advice, reason = _advise(verdict.factor), escape.one_line(_unshown(verdict.factor))
+        return Description(claim="a match would prove nothing", advice=advice, reason=reason)
+    (result,) = (each for each in cell.modes if each.mode == verdict.mode)
+    return Description(
+        claim=f"agreement in {verdict.mode} would prove nothing",
+        advice=ADVICE_WITH_REMEDY if result.remedy else _ADVICE_WITHOUT_REMEDY,
+        reason=escape.message(str(result.reason)),
+        remedy=None if result.remedy is None else escape.message(result.remedy),
+    )
 
 
 def describe_inconclusive(verdict: Inconclusive) -> Description:

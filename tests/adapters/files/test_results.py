@@ -237,7 +237,7 @@ def _set(place: str, value: Any) -> Callable[[Any], None]:
         (
             "cells.0.verdict.kind",
             "perfect",
-            "cells[0].verdict.kind: expected one of match, nondeterministic, drift, unrecorded, ",
+            "cells[0].verdict.kind: expected one of match, nondeterministic, drift, depends, ",
         ),
         (
             "cells.0.verdict.more",
