@@ -1,0 +1,80 @@
+"""How many sequences a server works at, counted while requests are in flight."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from threading import Condition, Thread
+from typing import Final
+
+from repro_gate.engines.served.http import ServerGone
+from repro_gate.protocol import RequestRefused
+
+_ALONE_S: Final = 0.1
+_TOGETHER_S: Final = 0.005
+"""Between two counts; a request of a small model takes 20 ms."""
+
+
+@dataclass(slots=True, eq=False)
+class Seen:
+    """What was counted during one request."""
+
+    running: int | None = None
+    """The most; None if nothing was."""
+
+
+class Company:
+    """Counts in a thread of its own, one for all requests."""
+
+    def __init__(self, count: Callable[[], int | None]) -> None:
+        """Start nothing yet.
+
+        Args:
+            count: how many are at work now, or None where the server does not show it.
+        """
+        self._count = count
+        self._in_flight: set[Seen] = set()
+        self._changed = Condition()
+        self._thread: Thread | None = None
+        self._has_ended = False
+
+    @contextmanager
+    def request(self) -> Generator[Seen]:
+        """Count during a request."""
+        seen = Seen()
+        with self._changed:
+            self._in_flight.add(seen)
+            if self._thread is None:
+                self._thread = Thread(target=self._watch, daemon=True, name="company")
+                self._thread.start()
+            self._changed.notify_all()
+        try:
+            yield seen
+        finally:
+            with self._changed:
+                self._in_flight.discard(seen)
+
+    def close(self) -> None:
+        """End the thread; it may still wait for an answer."""
+        with self._changed:
+            self._has_ended = True
+            self._changed.notify_all()
+
+    def _watch(self) -> None:
+        while (present := self._next()) is not None:
+            try:
+                running = self._count()
+            except (ServerGone, RequestRefused):
+                # The requests themselves show what is wrong.
+                running = 0
+            if running is None:
+                return
+            for seen in present:
+                seen.running = max(running, seen.running or 0) or None
+            with self._changed:
+                self._changed.wait(_TOGETHER_S if len(self._in_flight) > 1 else _ALONE_S)
+
+    def _next(self) -> frozenset[Seen] | None:
+        """Wait for requests, and return those in flight, or None at the end."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._in_flight or self._has_ended)
+            return None if self._has_ended else frozenset(self._in_flight)

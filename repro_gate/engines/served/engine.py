@@ -1,0 +1,168 @@
+"""What the engine does for each method of the protocol: it asks a server over HTTP."""
+
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Any, Final, NoReturn
+
+from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest
+from repro_gate.engines.served.company import Company
+from repro_gate.engines.served.dialects import DIALECTS
+from repro_gate.engines.served.dialects.dialect import Answer, Dialect, digest
+from repro_gate.engines.served.honoured import Honoured, probe
+from repro_gate.engines.served.http import Http, ServerGone
+from repro_gate.engines.served.pieces import Pieces
+from repro_gate.engines.serving import Engine
+from repro_gate.protocol import MAX_CONCURRENCY, Json, Refusal, RequestRefused, bad_request
+
+_INCOMPLETE: Final = (
+    "the server leaves out the log-probabilities of some tokens (llama-server: of parts of "
+    "characters and of stop strings), so their answers have no margins"
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Session:
+    """A server with the model that is loaded."""
+
+    dialect: Dialect
+    pieces: Pieces
+    company: Company
+    honoured: Honoured
+
+
+class ServedEngine(Engine):
+    """A model at a server."""
+
+    def __init__(self) -> None:
+        self._session: _Session | None = None
+
+    def describe(self, request: DescribeRequest) -> Json:
+        """Return what the server can be asked for."""
+        settings = request.settings
+        dialect = DIALECTS[settings["dialect"]]
+        keeps = ["keep_cache"] if dialect.can_keep_cache else []
+        return {
+            "engine": "served",
+            "profile": settings["profile"],
+            "facts": {"server.dialect": settings["dialect"]},
+            "can": ["concurrent", *keeps, "no_bytes", "remote"],
+        }
+
+    def load(self, request: LoadRequest) -> Json:
+        """Find the model at the server, and see which parameters it honours."""
+        self.close()
+        if request.lora:
+            raise bad_request("load.lora: a server loads its adapters by its own command line")
+        try:
+            return self._load(request)
+        except ServerGone as error:
+            raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, str(error)) from error
+
+    def _load(self, request: LoadRequest) -> Json:
+        settings = request.settings
+        key = os.environ.get(settings.get("api_key_env", ""))
+        dialect = DIALECTS[settings["dialect"]](Http(settings["base_url"], key=key), request.name)
+        if not dialect.is_ready():
+            raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, "the server is still loading")
+        pieces = Pieces(dialect)
+        honoured = probe(dialect, pieces)
+        self._session = _Session(
+            dialect=dialect, pieces=pieces, company=Company(dialect.running), honoured=honoured
+        )
+        shown = {"server.fingerprint": honoured.fingerprint} if honoured.fingerprint else {}
+        return {
+            "facts": {**dialect.facts(), **shown},
+            "notes": honoured.notes(),
+            "concurrency": min(request.concurrency or MAX_CONCURRENCY, MAX_CONCURRENCY),
+        }
+
+    def generate(self, request: GenerateRequest) -> Json:
+        """Run one cell at the server; the process ends when the server is gone."""
+        session = self._loaded()
+        if request.keep_cache and not session.dialect.can_keep_cache:
+            raise bad_request("generate.cache: this dialect cannot choose whether to use a cache")
+        session.honoured.require(request)
+        try:
+            return _generate(session, request)
+        except ServerGone as error:
+            self._end(str(error))
+
+    def close(self) -> None:
+        """Close the connections."""
+        session, self._session = self._session, None
+        if session is not None:
+            session.company.close()
+            session.dialect.http.close()
+
+    def _loaded(self) -> _Session:
+        if self._session is None:
+            raise bad_request("no model is loaded")
+        return self._session
+
+    def _end(self, reason: str) -> NoReturn:
+        # The gate then reports the reason, and starts another engine for the next cell.
+        print(reason, file=sys.stderr, flush=True)  # noqa: T201 -- stderr is what the gate quotes
+        os._exit(1)
+
+
+def _generate(session: _Session, request: GenerateRequest) -> Json:
+    dialect = session.dialect
+    prompt = dialect.prompt(request)
+    with session.company.request() as seen:
+        started = perf_counter()
+        answer = dialect.generate(prompt, request, keep_cache=request.keep_cache)
+        seconds = perf_counter() - started
+    _require_whole(answer, request)
+    known = {"cached_tokens": answer.cached, "running": seen.running}
+    rendered = prompt.rendered
+    if request.chat is not None and rendered is None:
+        rendered = dialect.detokenize(answer.prompt)
+    return {
+        "prompt": session.pieces.to_wire(answer.prompt),
+        "tokens": session.pieces.to_wire(answer.tokens),
+        **_end_of(answer),
+        **_evidence(answer, request),
+        **({} if rendered is None else {"rendered": rendered}),
+        **{name: count for name, count in known.items() if count is not None},
+        "timing": {"decode_s": seconds, "sample_s": 0.0},
+    }
+
+
+def _require_whole(answer: Answer, request: GenerateRequest) -> None:
+    """Refuse an answer that was not cold, or was cut off by the context."""
+    if answer.cached and not request.keep_cache:
+        raise RequestRefused(
+            Refusal.INTERNAL,
+            f"the server used {answer.cached} cached tokens though the request was cold",
+        )
+    count = len(answer.tokens)
+    if answer.end == "length" and count < request.max_tokens:
+        raise RequestRefused(
+            Refusal.OUT_OF_CONTEXT,
+            f"the server ended after {count} of {request.max_tokens} tokens for want of context",
+        )
+
+
+def _end_of(answer: Answer) -> Mapping[str, Any]:
+    if answer.stop_string is None:
+        return {"stop": answer.end}
+    content = answer.text.encode(errors="surrogatepass").hex()
+    return {"stop": answer.end, "stop_string": answer.stop_string, "content": content}
+
+
+def _evidence(answer: Answer, request: GenerateRequest) -> Mapping[str, Any]:
+    """Return what the request wants of the log-probabilities, and a note where it is not there."""
+    found: dict[str, Any] = {}
+    if request.logits:
+        pairs = zip(answer.tokens, answer.steps, strict=True)
+        found["logits"] = [digest(token, step) for token, step in pairs]
+    if request.trace:
+        steps = [step for step in answer.steps if step is not None]
+        if len(steps) == len(answer.steps):
+            found["trace"] = [step.to_wire() for step in steps]
+        else:
+            found["notes"] = [_INCOMPLETE]
+    return found
