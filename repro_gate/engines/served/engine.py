@@ -16,6 +16,7 @@ from repro_gate.engines.served.http import Http, ServerGone
 from repro_gate.engines.served.pieces import Pieces
 from repro_gate.engines.serving import Engine
 from repro_gate.protocol import MAX_CONCURRENCY, Json, Refusal, RequestRefused, bad_request
+from repro_gate.server_settings import ServerSettings
 
 _INCOMPLETE: Final = (
     "the server leaves out the log-probabilities of some tokens (llama-server: of parts of "
@@ -41,14 +42,17 @@ class ServedEngine(Engine):
 
     def describe(self, request: DescribeRequest) -> Json:
         """Return what the server can be asked for."""
-        settings = request.settings
-        dialect = DIALECTS[settings["dialect"]]
-        keeps = ["keep_cache"] if dialect.can_keep_cache else []
+        settings = ServerSettings.parse(request.settings)
+        can = {
+            "keep_cache": DIALECTS[settings.dialect].can_keep_cache,
+            "restart": settings.is_started,
+            "remote": not settings.is_started,
+        }
         return {
             "engine": "served",
-            "profile": settings["profile"],
-            "facts": {"server.dialect": settings["dialect"]},
-            "can": ["concurrent", *keeps, "no_bytes", "remote"],
+            "profile": settings.profile,
+            "facts": {"server.dialect": settings.dialect},
+            "can": ["concurrent", "no_bytes", *(word for word, is_so in can.items() if is_so)],
         }
 
     def load(self, request: LoadRequest) -> Json:
@@ -62,9 +66,11 @@ class ServedEngine(Engine):
             raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, str(error)) from error
 
     def _load(self, request: LoadRequest) -> Json:
-        settings = request.settings
-        key = os.environ.get(settings.get("api_key_env", ""))
-        dialect = DIALECTS[settings["dialect"]](Http(settings["base_url"], key=key), request.name)
+        settings = ServerSettings.parse(request.settings)
+        if settings.base_url is None:
+            raise bad_request("settings.serve: this engine cannot start a server yet")
+        http = Http(settings.base_url, key=_key_of(settings))
+        dialect = DIALECTS[settings.dialect](http, request.name)
         if not dialect.is_ready():
             raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, "the server is still loading")
         pieces = Pieces(dialect)
@@ -106,6 +112,15 @@ class ServedEngine(Engine):
         # The gate then reports the reason, and starts another engine for the next cell.
         print(reason, file=sys.stderr, flush=True)  # noqa: T201 -- stderr is what the gate quotes
         os._exit(1)
+
+
+def _key_of(settings: ServerSettings) -> str | None:
+    if settings.api_key_env is None:
+        return None
+    key = os.environ.get(settings.api_key_env)
+    if not key:
+        raise bad_request(f"settings.api_key_env: the variable {settings.api_key_env} is not set")
+    return key
 
 
 def _generate(session: _Session, request: GenerateRequest) -> Json:

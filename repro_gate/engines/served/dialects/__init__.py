@@ -7,10 +7,11 @@ from repro_gate.engines.served.dialects.dialect import Dialect
 from repro_gate.engines.served.dialects.llama_server import LlamaServer
 from repro_gate.engines.served.dialects.openai import OpenAi, Vllm
 from repro_gate.engines.served.dialects.sglang import SgLang
+from repro_gate.server_settings import Dialect as DialectName
 
-DIALECTS: Final[Mapping[str, type[Dialect]]] = {
-    "llama_server": LlamaServer,
-    "vllm": Vllm,
-    "sglang": SgLang,
-    "openai": OpenAi,
+DIALECTS: Final[Mapping[DialectName, type[Dialect]]] = {
+    DialectName.LLAMA_SERVER: LlamaServer,
+    DialectName.VLLM: Vllm,
+    DialectName.SGLANG: SgLang,
+    DialectName.OPENAI: OpenAi,
 }
