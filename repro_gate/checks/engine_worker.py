@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final, Generic, TypeVar
 
-from repro_gate.core.engines import EngineSpec, ModelSpec, another_file
+from repro_gate.core.engines import Ability, EngineSpec, ModelSpec, another_file
 from repro_gate.core.report import EngineReport, Note, NoteOrigin
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.golden import Facts
@@ -110,6 +110,11 @@ class EngineWorker:
                 self._failures[None] += 1
                 raise
         return self._report
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether the engine is only a client of what computes."""
+        return self._report is not None and Ability.REMOTE in self._report.can
 
     def load(self, model: ModelSpec) -> LoadedModel:
         """Load a model, unless it is loaded already."""

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from repro_gate.checks.engine_worker import EngineWorker
+from repro_gate.core.engines import Ability
 from repro_gate.core.logprobs.draw import MissedDraw
 from repro_gate.errors import MeasurementUnavailable
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
@@ -214,6 +215,19 @@ def test_a_model_with_another_digest_is_not_measured() -> None:
     assert outcome == MissedDraw(
         reason=f"the file of tiny has the sha256 {digest_of('tiny')}, but {'0a' * 32} is pinned",
         remedy=_REPIN,
+    )
+
+
+def test_a_pinned_model_whose_file_is_unknown_is_not_measured() -> None:
+    """Nothing shows that the server of a remote engine has loaded the pinned file."""
+    files, starter = MemoryModelFiles(digests={"tiny": "0a" * 32}), ScriptedStarter()
+    starter.can, starter.digest = frozenset({Ability.REMOTE}), lambda _: None
+    ((_, outcome),) = drawn(scorer_of(starter, files), logprob_cell_of())
+
+    assert outcome == MissedDraw(
+        reason="tiny is pinned, and its engine, which did not start the server, does not report "
+        "which file the server has loaded",
+        remedy="have the engine start the server, or remove the pin of tiny",
     )
 
 

@@ -299,6 +299,26 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: replace(MODEL_FILE, sha256=None),
         "states without the digest of the files",
     ),
+    "states without a file": (
+        lambda: replace(MODEL_FILE, path=None),
+        "states or adapters without a file",
+    ),
+    "adapters without a file": (
+        lambda: ModelFile(path=None, sha256=None, lora=(MODEL_FILE,)),
+        "states or adapters without a file",
+    ),
+    "a fresh server and a fresh client": (
+        lambda: replace(DIFFERENCE, in_fresh_client=True),
+        "either all of it is fresh or only the client",
+    ),
+    "less than nothing from a cache": (
+        lambda: TimedGeneration(generation=RUN_1, engine_s=1.0, cached_tokens=-1),
+        "cached_tokens must be at least 0, got -1",
+    ),
+    "nothing at work": (
+        lambda: TimedGeneration(generation=RUN_1, engine_s=1.0, running=0),
+        "running must be at least 1, got 0",
+    ),
     "a repetition": (
         lambda: Repetition(first=OTHER_RUN, runs=3, difference=DIFFERENCE),
         "a token of run 1",

@@ -10,7 +10,7 @@ from repro_gate.core.engines import Ability, EngineSpec, ModelSpec
 from repro_gate.core.report import EngineReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
-from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.golden import MODEL_SHA256, Facts
 from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.model_files import FileState
@@ -101,8 +101,8 @@ class ScriptedStarter:
     """The score of a response, by the name of the loaded model."""
     verifier: Callable[[VerifyRequest], Verification] | None = None
     """What is drawn in the place of claimed tokens; None for engines that do not verify."""
-    digest: Callable[[str], str] = digest_of
-    """The digest of a model file, by the name of the model."""
+    digest: Callable[[str], str | None] = digest_of
+    """The digest of a model file, by the name of the model; None where the engine lacks it."""
     notes: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """The notes of an engine, by the name of a model, the id of a cell or the response."""
     faults: Sequence[Fault] = ()
@@ -229,9 +229,13 @@ class ScriptedEngine:
         self.limits.append(concurrency)
         self.files.append(file)
         self._concurrency = concurrency or self._starter.concurrency
+        digest = self._starter.digest(model.name)
+        facts = {**model_facts_of(model.name), **self._starter.applied}
+        if digest is None:
+            del facts[MODEL_SHA256]
         return LoadedModel(
-            sha256=self._starter.digest(model.name),
-            facts={**model_facts_of(model.name), **self._starter.applied},
+            sha256=digest,
+            facts=facts,
             notes=self._starter.notes.get(model.name, ()),
             concurrency=self._concurrency,
             states=(STATE,) if self._starter.concurrency > 1 else (),

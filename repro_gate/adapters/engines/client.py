@@ -79,6 +79,8 @@ class EngineProcesses:
     def __init__(self, folder: Path = Path()) -> None:
         self._folder = folder
         self._early: list[tuple[EngineSpec, Engine]] = []
+        self._abilities: dict[str, frozenset[Ability]] = {}
+        """By the name of the engine: only its first process is asked to describe itself."""
 
     def start(self, spec: EngineSpec) -> Engine:
         """Start a fresh process without waiting for it; a failure shows at the first request."""
@@ -102,7 +104,7 @@ class EngineProcesses:
         argv = _argv(spec)
         env = minimal_environment(os.environ, spec.pass_env) | _ENV_SET
         process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
-        return ProtocolEngine(spec, process)
+        return ProtocolEngine(spec, process, self._abilities)
 
 
 def _argv(spec: EngineSpec) -> Sequence[str]:
@@ -140,14 +142,19 @@ class _Request:
 class ProtocolEngine:
     """One engine process, asked through protocol v1."""
 
-    def __init__(self, spec: EngineSpec, process: EngineProcess) -> None:
+    def __init__(
+        self,
+        spec: EngineSpec,
+        process: EngineProcess,
+        abilities: dict[str, frozenset[Ability]] | None = None,
+    ) -> None:
         self._spec = spec
         self._process = process
+        self._abilities = {} if abilities is None else abilities
         self._number = 0
         self._in_flight: dict[int, _Request] = {}
         """By id, in the order in which they were sent."""
         self._concurrency = 1
-        self._can = frozenset[Ability]()
 
     def describe(self) -> EngineReport:
         """Return what the engine is and the profile that its results belong to."""
@@ -165,7 +172,7 @@ class ProtocolEngine:
             # Other engines may refuse what the first ones did not know.
             params["settings"] = dict(self._spec.settings)
         report = self._ask(Method.DESCRIBE, params, read)
-        self._can = report.can
+        self._abilities[self._spec.name] = report.can
         return report
 
     def load(
@@ -186,6 +193,9 @@ class ProtocolEngine:
             self._require_placed(model, *layers)
         self._concurrency = min(loaded.concurrency, concurrency or loaded.concurrency)
         return loaded
+
+    def _can(self, ability: Ability) -> bool:
+        return ability in self._abilities.get(self._spec.name, ())
 
     def _require_placed(self, model: ModelSpec, layers: int, on_device: int) -> None:
         wanted = self._spec.gpu_layers or layers
@@ -216,7 +226,7 @@ class ProtocolEngine:
             ]
         if concurrency is not None:
             params["concurrency"] = concurrency
-        is_remote = Ability.REMOTE in self._can
+        is_remote = self._can(Ability.REMOTE)
 
         def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, tuple[int, int] | None]:
             expected = None if file.path is None else size_of_several(file.path)
@@ -249,7 +259,7 @@ class ProtocolEngine:
                 max_tokens=run.cell.max_tokens,
                 is_chat=run.cell.chat is not None,
                 wants_logits=run.logits,
-                may_lack_bytes=Ability.NO_BYTES in self._can,
+                may_lack_bytes=self._can(Ability.NO_BYTES),
             )
 
         return self._stream(Method.GENERATE, ((params(run), reader(run)) for run in runs))

@@ -248,7 +248,7 @@ class MatrixRunner:
                 if isinstance(outcome.value, MeasurementUnavailable):
                     self._give_up([cell], outcome.value)
                 else:
-                    self._add(cell, outcome, in_fresh_process=in_fresh_process)
+                    self._add(worker, cell, outcome, in_fresh_process=in_fresh_process)
                 if self._watch.stopped_at is not None:
                     return
 
@@ -259,7 +259,12 @@ class MatrixRunner:
                 yield run
 
     def _add(
-        self, cell: Cell, outcome: Outcome[TimedGeneration], *, in_fresh_process: bool
+        self,
+        worker: EngineWorker,
+        cell: Cell,
+        outcome: Outcome[TimedGeneration],
+        *,
+        in_fresh_process: bool,
     ) -> None:
         generation = self._received(cell, outcome.answer())
         before = self._measured.repetitions.get(cell)
@@ -268,8 +273,9 @@ class MatrixRunner:
             if before is None
             else before.with_run(
                 generation,
-                in_fresh_process=in_fresh_process,
+                in_fresh_process=in_fresh_process and not worker.is_remote,
                 had_neighbours=outcome.had_neighbours,
+                in_fresh_client=in_fresh_process and worker.is_remote,
             )
         )
         if self._ports.run_log is not None:

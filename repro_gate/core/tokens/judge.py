@@ -48,7 +48,12 @@ class Repetition:
                 raise ValueError("two accounts of the neighbours of run 1")
 
     def with_run(
-        self, generation: Generation, *, in_fresh_process: bool, had_neighbours: bool = False
+        self,
+        generation: Generation,
+        *,
+        in_fresh_process: bool,
+        had_neighbours: bool = False,
+        in_fresh_client: bool = False,
     ) -> "Repetition":
         """Return the repetition after one more run, in constant memory."""
         run = self.runs + 1
@@ -61,6 +66,7 @@ class Repetition:
             divergence=divergence,
             had_neighbours=had_neighbours,
             first_had_neighbours=self.first_had_neighbours,
+            in_fresh_client=in_fresh_client,
         )
         return replace(self, runs=run, difference=difference)
 

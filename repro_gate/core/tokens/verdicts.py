@@ -26,16 +26,21 @@ class Nondeterministic:
     run: int
     """The first run, counted from 1, that differs from run 1."""
     in_fresh_process: bool
+    """Whether nothing that computed the earlier runs computed it."""
     divergence: Divergence
     had_neighbours: bool = False
     """Whether the engine worked on another run at some time during this one."""
     first_had_neighbours: bool = False
     """The same of run 1."""
+    in_fresh_client: bool = False
+    """Whether only the engine process was fresh, and the server behind it stayed."""
 
     def __post_init__(self) -> None:
         require_at_least(2, run=self.run)
         if self.in_fresh_process and self.had_neighbours:
             raise ValueError("a run in a fresh process has no neighbours")
+        if self.in_fresh_process and self.in_fresh_client:
+            raise ValueError("either all of it is fresh or only the client")
 
 
 def require_seen(difference: Nondeterministic, *, first: Generation, runs: int) -> None:

@@ -220,6 +220,8 @@ def describe_former(cells: Sequence[CellReport]) -> str | None:
 
 def describe_run(verdict: Nondeterministic) -> str:
     """Name the run that differs."""
+    if verdict.in_fresh_client:
+        return f"run {verdict.run}, in a fresh client of the same server,"
     return f"run {verdict.run}{', in a fresh process,' if verdict.in_fresh_process else ''}"
 
 

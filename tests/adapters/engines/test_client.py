@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from jsonschema import Draft202012Validator
 
-from repro_gate.adapters.engines.client import ProtocolEngine
+from repro_gate.adapters.engines.client import EngineProcesses, ProtocolEngine
 from repro_gate.adapters.engines.process import EngineProcess
 from repro_gate.core.engines import Ability, EngineKind
 from repro_gate.core.report import EngineReport
@@ -106,6 +106,17 @@ def test_bytes_may_be_unknown(speaking_engine: DescribedEngineStarter) -> None:
     generation = generated(engine, CELL, trace=False).generation
 
     assert generation.tokens == (Token(7, None), Token(8, b"8"))
+
+
+def test_a_fresh_process_can_the_same() -> None:
+    """Only the first one of an engine is asked to describe itself."""
+    processes = EngineProcesses()
+    changes = {"describe": {"can": ["no_bytes"]}, "generate": {"tokens": [[7, None]]}}
+    first, fresh = (processes.start(command_spec(*speaking(changes))) for _ in range(2))
+    with closing(first), closing(fresh):
+        first.describe()
+
+        assert generated(fresh, CELL, trace=False).generation.tokens == (Token(7, None),)
 
 
 def test_generate_returns_the_tokens_and_the_engine_time(

@@ -80,6 +80,7 @@ class Everything:
     shape: Shape
     pair: tuple[int, float]
     shapes: tuple[Shape, ...]
+    colours: frozenset[Colour]
     facts: Mapping[str, tuple[str, ...]]
     settings: Mapping[str, Setting]
     maybe: Circle | None
@@ -98,6 +99,7 @@ VALUE = Everything(
     shape=BigSquare(2),
     pair=(1, 0.5),
     shapes=(Circle(1.0), BigSquare(1)),
+    colours=frozenset(Colour),
     facts={"a\x1b": ("b",), "": ()},
     settings={"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40, "f": [1, 0.5, "x"]},
     maybe=None,
@@ -114,6 +116,7 @@ DATA: dict[str, Any] = {
     "shape": {"kind": "big_square", "side": 2},
     "pair": [1, 0.5],
     "shapes": [{"kind": "round", "radius": 1.0}, {"kind": "big_square", "side": 1}],
+    "colours": ["not red", "red"],
     "facts": {"a\\x1b": ["b"], "": []},
     "settings": {"a": True, "b": 1, "c": 1.0, "d": "1", "e": 10**40, "f": [1, 0.5, "x"]},
     "maybe": None,
@@ -304,6 +307,8 @@ def test_members_of_a_union_are_told_apart_by_kind() -> None:
             r"data: expected escaped bytes, found a backslash that starts no escape in '\\\\q'",
         ),
         ({"colour": "RED"}, "colour: expected one of red, not red, found 'RED'"),
+        ({"colours": ["RED"]}, "colours[0]: expected one of red, not red, found 'RED'"),
+        ({"colours": ["red", "red"]}, "colours: expected each entry once, found one of them again"),
         ({"size": 3}, "size: expected one of 1, 2, found 3"),
         ({"size": True}, "size: expected one of 1, 2, found true"),
         ({"shape": []}, "shape: expected an object, found an empty list"),

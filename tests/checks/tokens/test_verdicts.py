@@ -2,9 +2,10 @@
 
 from dataclasses import replace
 
+from repro_gate.core.engines import Ability
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Stop
-from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.golden import MODEL_SHA256, FactChange
 from repro_gate.core.tokens.verdicts import Drift, FormerGolden, Match, Nondeterministic, Unrecorded
 from tests.fakes.checking import recorded_for, report_on, scene_of, verdicts_of
 from tests.fakes.engines import ScriptedStarter
@@ -64,6 +65,28 @@ def test_a_difference_in_a_fresh_process_is_marked() -> None:
             ),
         )
     }
+
+
+def test_a_fresh_process_of_a_remote_engine_is_only_a_fresh_client() -> None:
+    """Its server was not restarted, so that nothing points to the state of a process."""
+    starter = ScriptedStarter(
+        script={A: [SAID, SAID, generation_of(5, 9)]}, can=frozenset({Ability.REMOTE})
+    )
+    report = scene_of(A, starter=starter, goldens=MemoryGoldens([golden_of(A, SAID)])).check()
+
+    (verdict,) = verdicts_of(report).values()
+    assert isinstance(verdict, Nondeterministic)
+    assert (verdict.in_fresh_process, verdict.in_fresh_client) == (False, True)
+    assert report.engines[0].can == {Ability.REMOTE}
+
+
+def test_a_model_of_unknown_digest_is_measured() -> None:
+    """Its provenance lacks the digest, and nothing else."""
+    starter = ScriptedStarter(digest=lambda _: None, can=frozenset({Ability.REMOTE}))
+    report = scene_of(A, starter=starter).check()
+
+    assert verdicts_of(report) == {A.id: Match()}
+    assert MODEL_SHA256 not in report.models["tiny"]
 
 
 def test_a_machine_that_contradicts_itself_is_never_measured_against_the_golden() -> None:

@@ -19,6 +19,7 @@ from repro_gate.core.sign_off.measured import (
 )
 from repro_gate.core.sign_off.statement import finding_of
 from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.generation import Token
 from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.core.tokens.verdicts import Inconclusive, Nondeterministic, Orphan, Vacuous
 from tests.fakes.logprob_reports import logprob_cell_of, logprob_cell_report_of, logprob_report_of
@@ -465,17 +466,19 @@ def test_a_greedy_model_needs_no_control_of_its_seed() -> None:
 
 def test_findings_differ_by_what_was_expected_and_observed() -> None:
     """So a waiver covers one drift; for log-probabilities one measurement."""
-    one, other = drifted(FOX), drifted(FOX, generation_of(1, prompt=(3, 3)))
+    elsewhere = generation_of(1, prompt=(3, 3))
+    one, other = drifted(FOX), drifted(FOX, elsewhere)
     (part,) = shifted().cells
 
     findings = {
         finding_of("a", one),
         finding_of("b", one),
         finding_of("a", other),
+        finding_of("a", drifted(FOX, replace(elsewhere, tokens=(Token(7, None),)))),
         finding_of("a", part),
         finding_of("a", replace(part, totals=(-1.0,))),
     }
-    assert len(findings) == 5
+    assert len(findings) == 6
     assert None not in findings
     assert finding_of("a", matched(FOX)) is None
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from repro_gate.core.report import CellReport
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.generation import Generation
+from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.reports.findings.divergence import (
     Explanation,
     evidence,
@@ -104,6 +104,23 @@ def test_early_stop_ends_the_observed_side(
         ("golden", '130 " b"'),
         ("observed", "(end of sequence)"),
         ("golden continues", '" b"'),
+    )
+
+
+def test_a_token_without_bytes_is_shown_as_its_id(
+    drift: Callable[..., CellReport], cell: Callable[..., Cell], generation: Text
+) -> None:
+    """In the text around it, the id stands in angle brackets."""
+    golden = generation("a b", traced=False)
+    unknown = replace(golden, tokens=(replace(golden.tokens[0], data=None), Token(7, None)))
+    found = drift(golden, unknown, cell())
+
+    assert evidence(explained(found)) == (
+        ("context", '" a"'),
+        ("golden", '130 " b"'),
+        ("observed", "7"),
+        ("golden continues", '" b"'),
+        ("observed continues", '"<7>"'),
     )
 
 

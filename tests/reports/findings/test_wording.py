@@ -99,6 +99,10 @@ def test_a_finding_is_described_by_the_run_that_shows_it(
     assert describe_finding(unstable) == (
         "run 3, in a fresh process, differs from run 1 at output[0]"
     )
+    client = replace(unstable, in_fresh_process=False, in_fresh_client=True)
+    assert describe_finding(client) == (
+        "run 3, in a fresh client of the same server, differs from run 1 at output[0]"
+    )
 
 
 def test_a_missing_golden_names_why_runs_were_not_made(
