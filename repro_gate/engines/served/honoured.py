@@ -123,10 +123,9 @@ class _Probe:
         return self._dialect.generate(prompt, request, keep_cache=keep_cache)
 
     def _probe_length(self) -> None:
-        few = self._ask(replace(_GREEDY, max_tokens=_FEW))
-        for answer, limit in ((self._greedy, _TOKENS), (few, _FEW)):
-            if len(answer.tokens) > limit:
-                self.found.problems["max_tokens"] = f"{limit} gave {len(answer.tokens)} tokens"
+        few = len(self._ask(replace(_GREEDY, max_tokens=_FEW)).tokens)
+        if few > _FEW:
+            self.found.problems["max_tokens"] = f"{_FEW} gave {few} tokens"
 
     def _probe_stop(self) -> None:
         texts = [self._pieces.text_of(token) for token in self._greedy.tokens]
