@@ -203,16 +203,20 @@ class _Workers:
     """Threads that answer requests side by side."""
 
     def __init__(self, count: int, answer: Callable[[_Request], None]) -> None:
+        self._count = count
         self._answer = answer
         self._requests: Queue[_Request | None] = Queue()
-        # A thread that hangs in a driver must not keep the process from ending.
-        self._threads = [Thread(target=self._work, daemon=True) for _ in range(count)]
-        for thread in self._threads:
-            thread.start()
+        self._threads: list[Thread] = []
 
     def put(self, request: _Request) -> None:
         """Have a request answered as soon as a thread is free."""
         self._requests.put(request)
+        # A server may allow a thousand requests, of which few are ever in flight.
+        if len(self._threads) < min(self._count, self._requests.unfinished_tasks):
+            # A thread that hangs in a driver must not keep the process from ending.
+            thread = Thread(target=self._work, daemon=True)
+            self._threads.append(thread)
+            thread.start()
 
     def wait(self) -> None:
         """Wait until every request is answered."""

@@ -27,6 +27,7 @@ _MESSAGES: Final = (("error", "message"), ("message",), ("detail",), ("error",))
 _FIRST_ERROR: Final = 300
 """A redirect is not followed, and so is an error too."""
 _SERVER_ERROR: Final = 500
+_HEALTH: Final = "/health"
 _NOT_ALLOWED: Final = frozenset({401, 403})
 
 
@@ -110,8 +111,20 @@ class Http:
     def _answered(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> bytes:
         reply = self._send(method, path, body)
         if reply.status >= _FIRST_ERROR:
-            raise self._refused(path, reply)
+            error = self._refused(path, reply)
+            if method == "POST" and reply.status >= _SERVER_ERROR:
+                self._require_health(error)
+            raise error
         return reply.body
+
+    def _require_health(self, error: HttpRefused) -> None:
+        """Raise `ServerGone` for an error after which no other request can succeed."""
+        try:
+            status = self._send("GET", _HEALTH, None).status
+        except ServerGone as gone:
+            raise ServerGone(f"{error.message}; then {gone}") from error
+        if status >= _SERVER_ERROR:
+            raise ServerGone(f"{error.message}; then {_HEALTH}: HTTP {status}") from error
 
     def _send(self, method: str, path: str, body: Mapping[str, Any] | None) -> _Reply:
         timeout = httpx.Timeout(_GLANCE_S) if method == "GET" else self._client.timeout

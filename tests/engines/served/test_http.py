@@ -97,3 +97,11 @@ def test_a_glance_has_a_limit() -> None:
     """A request that computes has none, as the gate has one."""
     with pytest.raises(ServerGone, match="no answer within 5 s"):
         Replies({"/ask": httpx.ReadTimeout("slow")}).http().get("/ask")
+
+
+@pytest.mark.parametrize("health", [Failure(503), httpx.ConnectError("refused")])
+def test_an_error_of_an_unhealthy_server_is_its_end(health: Any) -> None:
+    """VLLM answers the requests in flight with errors when its core has died, and then none."""
+    http = Replies({"/ask": Failure(500, {"detail": "core"}), "/health": health}).http()
+    with pytest.raises(ServerGone, match=r"HTTP 500: core; then /health"):
+        http.post("/ask", {})

@@ -151,6 +151,9 @@ class Dialect(ABC):
     def facts(self) -> Mapping[str, str]:
         """Return what the server shows of itself, without names of hosts, users or paths."""
 
+    def require_size(self, size: int) -> None:  # noqa: B027 -- most servers do not show it
+        """Refuse a server whose model cannot be the file of that many bytes."""
+
     @abstractmethod
     def prompt(self, request: GenerateRequest) -> Prompt:
         """Return the prompt of a request, as far as the server has to be asked for it."""

@@ -36,6 +36,8 @@ from repro_gate.strict_json import (
 
 _ENDS: Final = {"eos": "end_of_generation", "limit": "length", "word": "stop_string"}
 _MIROSTAT: Final = {"mirostat": 1, "mirostat_v2": 2}
+_MAX_METADATA: Final = 2**26
+"""Of a GGUF file: its vocabulary, templates and padding."""
 _MAX_PROMPTS: Final = 256
 _PLAIN: Final = Sampling()
 _ALWAYS: Final[Mapping[str, Any]] = {
@@ -85,10 +87,14 @@ class LlamaServer(Dialect):
             known["chat.template_sha256"] = hashlib.sha256(template.encode()).hexdigest()
         return {name: str(value) for name, value in known.items() if value not in (None, "")}
 
-    def weights(self) -> int | None:
-        """Return the bytes of all tensors of the model, or None where it is not shown."""
-        size = value_at(self._meta(), "size")
-        return size if isinstance(size, int) else None
+    def require_size(self, size: int) -> None:
+        """Refuse a server whose tensors are not nearly all of a file of that many bytes."""
+        tensors = value_at(self._meta(), "size")
+        if isinstance(tensors, int) and not tensors <= size <= tensors + _MAX_METADATA:
+            raise RequestRefused(
+                Refusal.MODEL_INVALID,
+                f"the server has another model: its tensors have {tensors} bytes, the file {size}",
+            )
 
     def prompt(self, request: GenerateRequest) -> Prompt:
         """Return the prompt as the server tokenizes it, after its template for a chat."""

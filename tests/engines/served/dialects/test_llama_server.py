@@ -216,4 +216,17 @@ def test_facts_have_no_paths() -> None:
         "model.n_params": "9",
         "chat.template_sha256": hashlib.sha256(b"{{ x }}").hexdigest(),
     }
-    assert dialect.weights() == 36
+
+
+@pytest.mark.parametrize(
+    ("size", "is_same"), [(36, True), (900, True), (35, False), (2**27, False)]
+)
+def test_a_server_with_another_model_is_refused(*, size: int, is_same: bool) -> None:
+    """A file has little besides its tensors."""
+    models = {"data": [{"id": "m", "meta": {"size": 36}}]}
+    dialect = LlamaServer(Replies({"/v1/models": models}).http(), "m")
+    if is_same:
+        dialect.require_size(size)
+    else:
+        with pytest.raises(RequestRefused, match="another model: its tensors have 36 bytes"):
+            dialect.require_size(size)
