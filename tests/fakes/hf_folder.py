@@ -1,7 +1,11 @@
-"""A small Qwen2 as a folder of Hugging Face, with the weights of a GGUF file of the recipe."""
+"""A small Qwen2 as a folder of Hugging Face, with the weights of a GGUF file of the recipe.
+
+python -m tests.fakes.hf_folder FOLDER
+"""
 
 import json
 import re
+import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -158,3 +162,7 @@ def _name_of(name: str) -> str:
     assert match is not None, name
     layer = f"model.layers.{match[1]}." if match[1] else ""
     return f"{layer}{_NAMES[match[2]]}.{match[3]}"
+
+
+if __name__ == "__main__":
+    write_folder(Path(sys.argv[1]))

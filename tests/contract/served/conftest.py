@@ -1,4 +1,4 @@
-"""llama-server with a tiny model, and vLLM where `make served` installed it."""
+"""Folders with the matrix of a server that the gate starts."""
 
 import os
 from pathlib import Path
@@ -7,9 +7,11 @@ import pytest
 
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
+from tests.contract.served.workspaces import ROOT, ServedWorkspace, write_program, write_programs
+from tests.fakes.hf_folder import write_folder
 
-_ENVIRONMENT = Path(__file__).parents[3] / ".tools" / "vllm"
-_REQUIRED = "vllm" in os.environ.get("REPRO_GATE_REQUIRE", "").split(",")
+_VLLM = ROOT / ".tools" / "vllm" / "bin" / "python"
+_IS_REQUIRED = "vllm" in os.environ.get("REPRO_GATE_REQUIRE", "").split(",")
 
 
 @pytest.fixture(scope="session")
@@ -19,10 +21,36 @@ def tiny_qwen2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def vllm() -> Path:
-    """Return the Python that has vLLM; these tests are skipped where not asked for."""
-    if not _REQUIRED:
+def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with `llama-server` and an imitation of `vllm`."""
+    folder = tmp_path_factory.mktemp("programs")
+    write_programs(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with the real `vllm`; its tests are skipped where not asked for."""
+    if not _IS_REQUIRED:
         pytest.skip("`make served` runs these tests")
-    python = _ENVIRONMENT / "bin" / "python"
-    assert python.exists(), f"{python}: expected the environment that `make served` creates"
-    return python
+    assert _VLLM.exists(), f"{_VLLM}: expected the environment that `make served` creates"
+    folder = tmp_path_factory.mktemp("programs")
+    # The program of the package for CPUs looks for a distribution of another name.
+    module = "-m vllm.entrypoints.openai.api_server --model"
+    write_program(folder / "vllm", f'shift; exec "{_VLLM}" {module}')
+    return folder
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, programs: Path) -> ServedWorkspace:
+    """Return an empty folder, with a cache of its own."""
+    folder, cache = tmp_path / "folder", tmp_path / "cache"
+    folder.mkdir()
+    return ServedWorkspace(folder=folder, cache=cache, programs=programs)
+
+
+@pytest.fixture
+def served_folder(workspace: ServedWorkspace) -> Path:
+    """Return a model of Hugging Face's form in the folder."""
+    write_folder(workspace.folder / "models" / "small-qwen2")
+    return workspace.folder / "models" / "small-qwen2"

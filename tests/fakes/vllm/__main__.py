@@ -1,6 +1,6 @@
 """A server with vLLM's answers; `answers.json` has what vLLM 0.32 answered.
 
-python -m tests.fakes.vllm --served-model-name NAME --port PORT [--effect EFFECT] [--dies-after N]
+python -m tests.fakes.vllm serve MODEL --served-model-name NAME --port PORT [--dtype float32] ...
 
 Shapes, messages and metrics are those of vLLM; tokens are those of `model.py`.
 """
@@ -25,24 +25,37 @@ _LAST_WORDS_S: Final = 0.2
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Serve until a signal, or the death of the engine, ends the process."""
-    parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
-    parser.add_argument("--model", default="")
-    parser.add_argument("--served-model-name", required=True)
-    parser.add_argument("--host", default="127.0.0.1")
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--block-size", type=int, default=16)
-    parser.add_argument("--effect", choices=EFFECTS, default="none")
-    parser.add_argument("--dies-after", type=int)
-    given = parser.parse_args(arguments)
+    given = _parser().parse_args(arguments)
     scheduler = Scheduler(
         name=given.served_model_name,
         block=given.block_size,
-        effect=given.effect,
+        effect="bits" if given.dtype == "bfloat16" else given.effect,
+        shows_cached=given.enable_prompt_tokens_details,
         dies_after=given.dies_after,
     )
     server = _Server((given.host, given.port), _handler(scheduler))
     print("serving on port", server.server_address[1], flush=True)  # noqa: T201 -- a server's log
     server.serve_forever()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="vllm", allow_abbrev=False)
+    parser.add_argument("command", choices=["serve"])
+    parser.add_argument("model")
+    parser.add_argument("--served-model-name", required=True)
+    parser.add_argument("--host", default="127.0.0.1")
+    parser.add_argument("--port", type=int, default=8000)
+    parser.add_argument("--dtype", choices=["float32", "bfloat16"], default="bfloat16")
+    parser.add_argument("--block-size", type=int, default=16)
+    parser.add_argument("--enable-prompt-tokens-details", action="store_true")
+    # Without an effect here.
+    parser.add_argument("--enforce-eager", action="store_true")
+    parser.add_argument("--max-model-len", type=int)
+    parser.add_argument("--max-num-batched-tokens", type=int)
+    # What no vLLM has.
+    parser.add_argument("--effect", choices=EFFECTS, default="none")
+    parser.add_argument("--dies-after", type=int)
+    return parser
 
 
 class _Server(ThreadingHTTPServer):

@@ -42,7 +42,7 @@ def completion(scheduler: Scheduler, body: Mapping[str, Any]) -> Any:
         "logprobs": _logprobs(steps, body),
         "prompt_token_ids": tokens if body.get("return_token_ids") else None,
     }
-    return answer | {"model": scheduler.name, "usage": _merged(answer["usage"], usage)}
+    return answer | {"model": scheduler.name, "usage": _usage(scheduler, answer, usage)}
 
 
 def chat(scheduler: Scheduler, body: Mapping[str, Any]) -> Any:
@@ -56,7 +56,7 @@ def chat(scheduler: Scheduler, body: Mapping[str, Any]) -> Any:
     choice["message"]["content"] = text_of([step.token for step in steps])
     choice |= {**end, **_ids(steps, body), "logprobs": _chat_logprobs(steps, body)}
     prompt = {"prompt_token_ids": tokens if body.get("return_token_ids") else None}
-    return answer | prompt | {"model": scheduler.name, "usage": _merged(answer["usage"], usage)}
+    return answer | prompt | {"model": scheduler.name, "usage": _usage(scheduler, answer, usage)}
 
 
 def _check(
@@ -115,14 +115,17 @@ def _ids(steps: Sequence[Step], body: Mapping[str, Any]) -> dict[str, Any]:
     return {"token_ids": tokens if body.get("return_token_ids") else None}
 
 
-def _merged(recorded: Mapping[str, Any], usage: Mapping[str, int]) -> dict[str, Any]:
+def _usage(
+    scheduler: Scheduler, answer: Mapping[str, Any], usage: Mapping[str, int]
+) -> dict[str, Any]:
+    recorded = answer["usage"]
     details = {**recorded["prompt_tokens_details"], "cached_tokens": usage["cached_tokens"]}
     numbers = {name: usage[name] for name in ("prompt_tokens", "completion_tokens")}
     return {
         **recorded,
         **numbers,
         "total_tokens": sum(numbers.values()),
-        "prompt_tokens_details": details,
+        "prompt_tokens_details": details if scheduler.shows_cached else None,
     }
 
 

@@ -33,6 +33,9 @@ class Scheduler:
     """How many tokens the cache keeps together."""
 
     effect: str
+    shows_cached: bool
+    """Whether answers have how many tokens came from the cache."""
+
     dies_after: int | None
     """How many requests the engine survives."""
 

@@ -1,0 +1,93 @@
+"""A folder with the matrix of a server, and its program on the PATH."""
+
+import os
+import stat
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cli.workspaces import Ran, Workspace, ended, toml
+
+ROOT = Path(__file__).parents[3]
+PROMPTS = {
+    "fox": "The quick brown fox jumps over the lazy dog and then",
+    "sea": "Once upon a time, in a small village by the sea, there",
+    "sky": "List three reasons why the sky is blue in the morning:",
+}
+_PATIENCE_S = 900
+_IMITATIONS = {
+    "llama-server": "-m tests.fakes.llama_server",
+    "vllm": "-m tests.fakes.vllm",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServedWorkspace(Workspace):
+    """A folder whose engine is a server that the gate starts."""
+
+    programs: Path
+    """A folder of the PATH."""
+
+    def environment(self, **changes: str) -> dict[str, str]:
+        """Return the environment with the programs."""
+        path = f"{self.programs}{os.pathsep}{os.environ['PATH']}"
+        return Workspace.environment(self, **({"PATH": path} | changes))
+
+    def run_slowly(self, *arguments: str) -> Ran:
+        """Run the program to its end, which may take minutes."""
+        return ended(self.start(*arguments), within_s=_PATIENCE_S)
+
+    def modes(self) -> dict[str, list[Any]]:
+        """Return the results of the last check by the name of the mode, one for each cell."""
+        found: dict[str, list[Any]] = {}
+        for cell in self.report()["cells"]:
+            for result in cell["modes"]:
+                found.setdefault(result["mode"], []).append(result)
+        return found
+
+
+def write_program(path: Path, command: str) -> None:
+    """Write a script that runs a command with its arguments."""
+    path.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec {command} "$@"\n', encoding="utf-8")
+    path.chmod(path.stat().st_mode | stat.S_IXUSR)
+
+
+def write_programs(folder: Path) -> None:
+    """Write `llama-server`, which is real, and a `vllm` that answers as recorded."""
+    for name, arguments in _IMITATIONS.items():
+        write_program(folder / name, f'"{sys.executable}" {arguments}')
+
+
+def llama_server(*options: str) -> dict[str, Any]:
+    """Return the engine of a llama-server with a thread, and more options."""
+    fixed = ("-m", "{model}", "-a", "{name}", "--host", "{host}", "--port", "{port}")
+    return {
+        "kind": "served",
+        "dialect": "llama_server",
+        "serve": ["llama-server", *fixed, "-t", "1", "-c", "8192", *options],
+    }
+
+
+def matrix_of(
+    engine: Mapping[str, Any],
+    modes: Mapping[str, str],
+    *,
+    source: str = "builtin:tiny-qwen2",
+    seeds: Sequence[int] = (42, 123),
+) -> str:
+    """Return a matrix of one model: six cells."""
+    prompts = {name: {"text": text, "max_tokens": 40} for name, text in PROMPTS.items()}
+    suite = {"runs": 2, "seeds": list(seeds), "prompts": {"tiny": list(prompts)}}
+    return toml(
+        {
+            "schema": "repro-gate/matrix/v1",
+            "default_suites": ["served"],
+            "engines": {"server": engine},
+            "models": {"tiny": {"engine": "server", "source": source}},
+            "sampler": {"top_k": 40, "top_p": 0.95, "min_p": 0.05, "temperature": 0.7},
+            "prompts": prompts,
+            "suites": {"served": suite | ({"modes": modes} if modes else {})},
+        }
+    )
