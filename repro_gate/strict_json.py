@@ -118,7 +118,7 @@ def list_of(read: Callable[[Any], T], value: object, place: str = "") -> list[T]
 
 def table(value: object, place: str = "") -> dict[str, Any]:
     """Return an object, whatever its keys."""
-    if _is_table(value):
+    if is_table(value):
         return value
     raise _unexpected(place, "an object", value)
 
@@ -142,7 +142,7 @@ def exact_table(
 def value_at(document: object, *keys: str) -> Any:
     """Return the value under nested keys, or None where there is none."""
     for key in keys:
-        if not _is_table(document):
+        if not is_table(document):
             return None
         document = document.get(key)
     return document
@@ -189,5 +189,6 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
-def _is_table(value: object) -> TypeGuard[dict[str, Any]]:
+def is_table(value: object) -> TypeGuard[dict[str, Any]]:
+    """Return whether a value is an object."""
     return isinstance(value, dict)

@@ -124,12 +124,13 @@ def logprob_cell_of(
     prompt: str = "hi",
     response: str = " Hello you",
     template: str = "Say {prompt}:",
+    model: str = MODEL,
 ) -> LogprobCell:
     """Return a cell; by default that of `ENCODING`."""
     policy = Policy(
         name="base",
         provider=provider or provider_of(),
-        model=MODEL,
+        model=model,
         system="",
         template=template,
         temperature=0.7,

@@ -39,14 +39,16 @@ FORM_REMEDY = (
 _MAX_BESIDE = 64
 """How far before the end of an echo the requested tokens are searched for."""
 ECHO_REMEDY: Final = (
-    "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
-    "and llama-server does not"
+    'gate its tokens with an engine of kind = "served"; log-probabilities of prompts come from '
+    'vLLM (kind = "vllm"), SGLang ("sglang") and servers that echo them, not from llama-server'
 )
 _NO_LOGPROBS: Final = "it gives no log-probabilities of the prompt"
 _IGNORED: Final = (
-    "it ignored `echo` and gave log-probabilities of generated tokens, not of the prompt"
+    "it ignored `{}` and gave log-probabilities of generated tokens, not of the prompt"
 )
-_REQUIRED: Final = re.compile(r"\b(echo|logprobs|top_logprobs)\b")
+_REQUIRED: Final = re.compile(
+    r"\b(echo|logprobs|top_logprobs|prompt_logprobs|return_logprob|logprob_start_len)\b"
+)
 """Fields that every question needs."""
 
 
@@ -60,6 +62,8 @@ class Answer:
     """How many tokens the model was asked to generate; they are not part of the response."""
     is_suffix: bool
     """Whether only the end of the prompt was requested."""
+    scored_by: str = "echo"
+    """The field that requested log-probabilities of the prompt."""
 
 
 def read_draw(
@@ -328,7 +332,7 @@ def missing_capability(answer: Answer, *, rows: int | None, text: str | None = N
     spelled = b"".join(piece.data for piece in echo.pieces).decode("utf-8", errors="replace")
     is_only_made = spelled == shown and text is not None and not is_echoed
     if (count <= made and (wanted is None or count < wanted)) or is_only_made:
-        return _NO_LOGPROBS if is_echoed else _IGNORED
+        return _NO_LOGPROBS if is_echoed else _IGNORED.format(answer.scored_by)
     # The last rows may be of generated tokens, and the first token has no condition.
     of_prompt = echo.logprobs[: max(1, count - made)]
     blanks = sum(value is None for value in of_prompt)
@@ -337,7 +341,8 @@ def missing_capability(answer: Answer, *, rows: int | None, text: str | None = N
 
 def required_field_in(message: str) -> str | None:
     """Return the field that a server rejects by name although every question needs it."""
-    found = _REQUIRED.search(message)
+    # An answer that is quoted as a whole names every field.
+    found = None if message.startswith(("{", "[")) else _REQUIRED.search(message)
     return found[1] if found else None
 
 

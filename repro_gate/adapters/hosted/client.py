@@ -1,4 +1,4 @@
-"""How a provider is reached: its key, the URL of its completions, and a pool of connections."""
+"""How a provider is reached: its key, the URL of its endpoint, and a pool of connections."""
 
 import uuid
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from typing import Any
 
 import httpx
 
-from repro_gate.adapters.hosted.dialects import REQUEST_ID
+from repro_gate.adapters.hosted.dialects import REQUEST_ID, Dialect
 from repro_gate.adapters.http.client import Client, Reply, Request, Server, url_for_secrets
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret, is_sendable
@@ -31,16 +31,20 @@ class TimedReply(Reply):
 
 
 class CompletionsClient:
-    """The completions endpoint of one provider."""
+    """The endpoint of one provider that scores prompts."""
 
-    def __init__(self, provider: ProviderSpec, key: Secret, runtime: Runtime) -> None:
+    def __init__(
+        self, provider: ProviderSpec, key: Secret, runtime: Runtime, *, dialect: Dialect
+    ) -> None:
         """Open a pool of connections; nothing is sent yet.
 
         Raises:
             MeasurementUnavailable: the key must not be sent to the provider's URL.
             HttpFailure: the environment rules out any connection.
         """
-        self._url = completions_url(provider)
+        self._dialect = dialect
+        self._url = endpoint_url(provider, dialect.path)
+        self._models = None if dialect.models is None else endpoint_url(provider, dialect.models)
         self._clock = runtime.clock
         self._http = Client(
             Server(
@@ -68,7 +72,9 @@ class CompletionsClient:
         """Send one request and return the reply, whatever its status; raises `HttpFailure`."""
         started = self._clock()
         request_id = str(uuid.uuid4())
-        request = Request(method="POST", url=self._url, headers={REQUEST_ID: request_id}, body=body)
+        # Unique for each call, so that no cached prompt has it.
+        sent = self._dialect.sent(body, salt=request_id)
+        request = Request(method="POST", url=self._url, headers={REQUEST_ID: request_id}, body=sent)
         reply = await self._http.send(request, timeout_s=timeout_s)
         return TimedReply(
             status=reply.status,
@@ -78,6 +84,12 @@ class CompletionsClient:
             request_id=request_id,
             model=body["model"],
         )
+
+    async def models(self, *, timeout_s: float) -> Reply | None:
+        """Return the list of models, if answers do not name theirs; raises `HttpFailure`."""
+        if self._models is None:
+            return None
+        return await self._http.send(Request(method="GET", url=self._models), timeout_s=timeout_s)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -106,14 +118,14 @@ def read_key(provider: ProviderSpec, environ: Mapping[str, str]) -> Secret:
     return Secret(key)
 
 
-def completions_url(provider: ProviderSpec) -> httpx.URL:
-    """Return the URL of a provider's completions.
+def endpoint_url(provider: ProviderSpec, path: str) -> httpx.URL:
+    """Return the URL of an endpoint of a provider.
 
     Raises:
         MeasurementUnavailable: no key may be sent there.
     """
     try:
-        return url_for_secrets(f"{provider.base_url.rstrip('/')}/completions")
+        return url_for_secrets(f"{provider.base_url.rstrip('/')}/{path}")
     except ValueError as error:
         raise MeasurementUnavailable(
             f"the base_url of {provider.name} {error}",

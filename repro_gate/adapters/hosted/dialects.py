@@ -1,10 +1,16 @@
 """The requests and headers of each kind of provider, as data."""
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from repro_gate.adapters.hosted.native import (
+    sglang_completion,
+    sglang_request,
+    unchanged,
+    vllm_completion,
+)
 from repro_gate.core.logprobs.policy import ProviderKind
 
 REQUEST_ID: Final = "x-request-id"
@@ -75,10 +81,28 @@ class Dialect:
 
     always: Mapping[str, Any]
     """The fields of every request."""
-    suffix: str | None
+    scoring: Mapping[str, Any]
+    """The fields that request the log-probabilities of a whole prompt."""
+    generating: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The fields that request those of generated tokens instead."""
+    suffix: str | None = None
     """The field for a number of tokens at the end of the prompt; None if there are only all."""
     substitutes: Mapping[str, Mapping[str, Any]]
     """The substitutes of fields that a server rejects by name."""
+    scored_by: str = "echo"
+    """The name of the field that requests a prompt's log-probabilities, as the server has it."""
+    path: str = "completions"
+    """The endpoint, below the base URL."""
+    models: str | None = None
+    """Where the names of the models are, if answers do not have them."""
+    salt: str | None = None
+    """The field that separates a request from the cached prompts of all others."""
+    is_cold: bool = False
+    """Whether every prompt is computed again, rather than taken from a cache in part."""
+    request: Callable[[Mapping[str, Any]], Any] = unchanged
+    """Makes a request of this server from one in the format of completions."""
+    completion: Callable[[Any], Any] = unchanged
+    """Makes an answer in the format of completions from one of this server."""
 
     def rejected_in(self, message: str) -> frozenset[str]:
         """Return the fields that a message names, of those with a substitute."""
@@ -87,6 +111,10 @@ class Dialect:
             for field in self.substitutes
             if _NAMED_AS.get(field, re.compile(field)).search(message)
         )
+
+    def sent(self, body: Mapping[str, Any], *, salt: str) -> Any:
+        """Return the request as this server reads it."""
+        return self.request(body if self.salt is None else {**body, self.salt: salt})
 
     def body(self, question: Question, *, rejected: Collection[str] = ()) -> dict[str, Any]:
         """Return a request without the fields that the server is known to reject."""
@@ -97,21 +125,21 @@ class Dialect:
             **self.always,
         }
         if question.generate:
-            body["max_tokens"] = question.generate
-            rejected = [field for field in rejected if field != "max_tokens"]
-        elif self.suffix is None or question.last is None:
-            body["echo"] = True
+            body |= {**self.generating, "max_tokens": question.generate}
+            rejected = [name for name in rejected if name != "max_tokens"]
         else:
+            body |= self.scoring
+        if self.suffix is not None and question.last is not None and not question.generate:
+            del body["echo"]
             body[self.suffix] = question.last
-        for field in rejected:
-            if body.pop(field, None) is not None:
-                body |= self.substitutes[field]
+        for name in rejected:
+            if body.pop(name, None) is not None:
+                body |= self.substitutes[name]
         return body
 
 
 _FIREWORKS: Final = Dialect(
     always={
-        "max_tokens": 0,
         "logprobs": True,
         "return_token_ids": True,
         # Without these two the model's generation_config decides.
@@ -122,12 +150,12 @@ _FIREWORKS: Final = Dialect(
         # The default is to truncate the prompt silently.
         "context_length_exceeded_behavior": "error",
     },
+    scoring={"max_tokens": 0, "echo": True},
     suffix="echo_last",
     substitutes={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
 )
 _OPENAI: Final = Dialect(
     always={
-        "max_tokens": 0,
         "logprobs": 1,
         # A field of vLLM and others; a server that does not know it rejects it by name.
         "return_token_ids": True,
@@ -135,8 +163,39 @@ _OPENAI: Final = Dialect(
         "n": 1,
         "stream": False,
     },
-    suffix=None,
+    scoring={"max_tokens": 0, "echo": True},
     substitutes={"max_tokens": {"max_tokens": 1}, "return_token_ids": {}},
+)
+_VLLM: Final = Dialect(
+    always={
+        "return_token_ids": True,
+        # Without these the model's generation_config decides.
+        "top_p": 1,
+        "top_k": -1,
+        "min_p": 0,
+        "repetition_penalty": 1,
+        "n": 1,
+        "stream": False,
+    },
+    # Only with `echo` may nothing be generated.
+    scoring={"max_tokens": 1, "prompt_logprobs": 0},
+    generating={"logprobs": 1},
+    substitutes={},
+    scored_by="prompt_logprobs",
+    salt="cache_salt",
+    is_cold=True,
+    completion=vllm_completion,
+)
+_SGLANG: Final = Dialect(
+    always={"top_p": 1, "top_k": -1, "min_p": 0, "n": 1, "stream": False},
+    scoring={"max_tokens": 0, "echo": True},
+    substitutes={"max_tokens": {"max_tokens": 1}},
+    scored_by="logprob_start_len",
+    path="generate",
+    models="v1/models",
+    is_cold=True,
+    request=sglang_request,
+    completion=sglang_completion,
 )
 
 
@@ -147,6 +206,10 @@ def dialect_of(kind: ProviderKind) -> Dialect:
             return _FIREWORKS
         case ProviderKind.OPENAI:
             return _OPENAI
+        case ProviderKind.VLLM:
+            return _VLLM
+        case ProviderKind.SGLANG:
+            return _SGLANG
         case ProviderKind.LOCAL:
             raise ValueError("an engine on this machine has no HTTP dialect")
         case _:

@@ -120,9 +120,14 @@ def completion_tokens_of(document: Any) -> int | None:
     return _usage(document, "completion_tokens")
 
 
-def _usage(document: Any, name: str) -> int | None:
+def cached_tokens_of(document: Any) -> int | None:
+    """Return how many prompt tokens came from a cache by `usage`, if it shows them."""
+    return _usage(document, "prompt_tokens_details", "cached_tokens")
+
+
+def _usage(document: Any, *names: str) -> int | None:
     try:
-        return integer(value_at(document, "usage", name), low=0, high=_MAX_ID)
+        return integer(value_at(document, "usage", *names), low=0, high=_MAX_ID)
     except InvalidJson:
         return None
 

@@ -3,7 +3,7 @@
 import json
 import re
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from html import unescape
@@ -101,12 +101,27 @@ _PAGE_REMEDY: Final = (
 class ReplyReader:
     """Reads the replies of one provider."""
 
-    def __init__(self, provider: ProviderSpec, key: Secret) -> None:
+    def __init__(
+        self,
+        provider: ProviderSpec,
+        key: Secret,
+        *,
+        completion: Callable[[Any], Any] = lambda document: document,
+    ) -> None:
         self._provider = provider
         self._key = key
+        self._completion = completion
 
     def document_of(self, reply: Reply, *, now: datetime) -> Any:
-        """Return the JSON of a reply; raises `HttpFailure` for an error in any form."""
+        """Return the completion in a reply; raises `HttpFailure` for an error in any form."""
+        document = self._completion(self.json_of(reply, now=now))
+        reported = error_in(document)
+        if reported is not None:
+            raise self._failure(reported, reply, now)
+        return document
+
+    def json_of(self, reply: Reply, *, now: datetime) -> Any:
+        """Return the JSON of a reply; raises `HttpFailure` for another status."""
         if reply.status != HTTPStatus.OK:
             error = ReportedError(status=reply.status, message=_message_in(reply), what="")
             raise self._failure(error, reply, now)
@@ -114,16 +129,12 @@ class ReplyReader:
             if not _is_json(reply.headers):
                 raise self._not_json(reply, now)
             # NaN and Infinity are not JSON, but are read in order to name the token that has them.
-            document = lenient_json_of(reply.body, ANSWER_LIMITS)
+            return lenient_json_of(reply.body, ANSWER_LIMITS)
         except TooManyValues as error:
             reason = f"{self._provider.name}: an answer of {error} is not read"
             raise HttpFailure(reason, remedy=_PAGE_REMEDY) from error
         except ValueError as error:
             raise self._not_json(reply, now) from error
-        reported = error_in(document)
-        if reported is not None:
-            raise self._failure(reported, reply, now)
-        return document
 
     def _not_json(self, reply: Reply, now: datetime) -> HttpFailure:
         """Return the failure of a reply with status 200 that is not JSON."""

@@ -31,7 +31,7 @@ from repro_gate.adapters.hosted.dialects import (
     Question,
     dialect_of,
 )
-from repro_gate.adapters.hosted.echoes import Unreadable
+from repro_gate.adapters.hosted.echoes import Unreadable, cached_tokens_of
 from repro_gate.adapters.hosted.failures import ReplyReader
 from repro_gate.adapters.hosted.limits import Ledger, RateLimiter
 from repro_gate.adapters.hosted.metadata import ObservedBackends, facts_of
@@ -48,6 +48,7 @@ from repro_gate.core.logprobs.draw import (
 from repro_gate.core.logprobs.policy import LogprobCell, Policy, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
+from repro_gate.strict_json import is_table, items_at, value_at
 
 _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 8.0
@@ -80,8 +81,8 @@ class ProviderClient:
         self._backends = backends
         self._dialect: Dialect = dialect_of(provider.kind)
         self._key = read_key(provider, runtime.environ)
-        self._client = CompletionsClient(provider, self._key, runtime)
-        self._reader = ReplyReader(provider, self._key)
+        self._client = CompletionsClient(provider, self._key, runtime, dialect=self._dialect)
+        self._reader = ReplyReader(provider, self._key, completion=self._dialect.completion)
         self._limiter = RateLimiter(runtime)
         self._deadline = Deadline(
             provider.deadline_s,
@@ -103,6 +104,9 @@ class ProviderClient:
         self._first = asyncio.Lock()
         self._has_answer = False
         """Whether the first question has been answered, or has failed."""
+        self._replies = 0
+        self._served: frozenset[str] = frozenset()
+        """The models that the server lists, where answers do not name theirs."""
 
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; a failure is a `MissedDraw`."""
@@ -216,7 +220,7 @@ class ProviderClient:
         """Return the answer to a question, with retries; raises `MeasurementUnavailable`."""
         if self._closed is not None:
             raise MeasurementUnavailable(self._closed.reason, remedy=self._closed.remedy)
-        made = 0
+        made, replies = 0, self._replies
 
         async def attempt() -> Answer:
             nonlocal made
@@ -230,9 +234,16 @@ class ProviderClient:
             return await self._retries.run(attempt)
         except HttpFailure as error:
             attempts = f" (attempts: {made})" if error.transient else ""
-            raise MeasurementUnavailable(
-                f"{error.reason}{attempts}", remedy=error.remedy
-            ) from error
+            missed = MeasurementUnavailable(f"{error.reason}{attempts}", remedy=error.remedy)
+            is_gone = error.is_unreachable and replies == self._replies
+            if is_gone or error.status == HTTPStatus.UNAUTHORIZED:
+                # The other questions would fail in the same way, and take as long.
+                self._closed = missed
+            elif (required := required_field_in(error.message)) and not self._is_capable:
+                reason = f"{error.reason} (it cannot be gated without `{required}`){attempts}"
+                self._closed = MeasurementUnavailable(reason, remedy=ECHO_REMEDY)
+            # A report shows the same reason of all questions once.
+            raise self._closed or missed from error
 
     async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
         """Return the answer, or None when the question has to be phrased differently."""
@@ -245,7 +256,6 @@ class ProviderClient:
             # A rejected field is replaced by another one.
             named = self._dialect.rejected_in(error.message) & body.keys() - rejected
             if not named:
-                self._note_rejection(error)
                 raise
         else:
             if not named:
@@ -261,7 +271,9 @@ class ProviderClient:
         await self._limiter.acquire(costs, self._deadline)
         self._ledger.spend(tokens + generated)
         timeout_s = min(self._provider.timeout_s, self._deadline.left_s)
+        await self._require_served(question.model, timeout_s=timeout_s)
         reply = await self._client.send(body, timeout_s=timeout_s)
+        self._replies += 1
         self._limiter.update_limits(reply.headers)
         now = self._now()
         try:
@@ -270,6 +282,9 @@ class ProviderClient:
             if error.after_s is not None:
                 self._limiter.pause(error.after_s)
             raise
+        if self._dialect.models is not None and is_table(document):
+            document = {**document, "model": question.model}
+        self._require_cold(question, document)
         facts = facts_of(reply, document, self._key, attempts=attempts, now=now)
         self._backends.add(self._provider, question.model, facts)
         return Answer(
@@ -277,7 +292,36 @@ class ProviderClient:
             facts=facts,
             generated=generated,
             is_suffix=self._dialect.suffix in body,
+            scored_by=self._dialect.scored_by,
         )
+
+    async def _require_served(self, model: str, *, timeout_s: float) -> None:
+        """Require that the server lists a model, if its answers do not name theirs."""
+        if model in self._served:
+            return
+        reply = await self._client.models(timeout_s=timeout_s)
+        if reply is None:
+            return
+        models = items_at(self._reader.json_of(reply, now=self._now()), "data")
+        self._served = frozenset(str(value_at(one, "id")) for one in models)
+        if model not in self._served:
+            names = self._key.quote(", ".join(sorted(self._served)))
+            raise MeasurementUnavailable(
+                f"{self._provider.name} serves {names or 'no model'}, not {model}",
+                remedy="change the model of the policy, or start the server with that name",
+            )
+
+    def _require_cold(self, question: Question, document: Any) -> None:
+        """Raise when a part of a prompt that had to be computed came from a cache."""
+        if not self._dialect.is_cold or question.generate:
+            return
+        cached = cached_tokens_of(document)
+        if cached:
+            raise MeasurementUnavailable(
+                f"{self._provider.name} took {cached} tokens of the prompt from its cache, so "
+                "their log-probabilities may be those of an earlier request",
+                remedy="start the server without a prefix cache",
+            )
 
     def _require_limit(self, answer: Answer) -> frozenset[str]:
         """Return the field that a server took for no limit; raises when it ignores any limit."""
@@ -288,15 +332,6 @@ class ProviderClient:
             limit = f"`max_tokens = {answer.generated}`"
             raise self._cannot(f"it ignored {limit} and generated {generated} tokens")
         return frozenset({"max_tokens"})
-
-    def _note_rejection(self, error: HttpFailure) -> None:
-        """Make no further call when all of them would be rejected."""
-        field = required_field_in(error.message)
-        if error.status == HTTPStatus.UNAUTHORIZED:
-            self._closed = MeasurementUnavailable(error.reason, remedy=error.remedy)
-        elif field is not None and not self._is_capable:
-            reason = f"{error.reason} (it cannot be gated without `{field}`)"
-            self._closed = MeasurementUnavailable(reason, remedy=ECHO_REMEDY)
 
     def _require_capability(
         self, answer: Answer, *, rows: int | None, text: str | None = None

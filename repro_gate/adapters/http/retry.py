@@ -44,6 +44,8 @@ class HttpFailure(ReproGateError):
     """Whether another attempt may succeed."""
     after_s: float | None = None
     """The wait that the server asks for, if any."""
+    is_unreachable: bool = False
+    """Whether no connection was made."""
     may_have_taken_effect: bool = False
     """Whether a request that changes something may have done so all the same."""
 

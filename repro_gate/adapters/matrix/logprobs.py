@@ -70,7 +70,7 @@ def read_policies(
 def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
     kind = ProviderKind(table["kind"])
     values = {**_defaults_of(kind), **table}
-    _require_url(file, f"providers.{name}.base_url", values["base_url"])
+    _require_url(file, f"providers.{name}.base_url", values["base_url"], kind)
     variable = values.get("api_key_env")
     if variable is not None and not may_hold_an_api_key(variable):
         raise InputInvalid.at(
@@ -100,21 +100,21 @@ def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
     match kind:
         case ProviderKind.FIREWORKS:
             return _FIREWORKS
-        case ProviderKind.OPENAI | ProviderKind.LOCAL:
+        case ProviderKind.OPENAI | ProviderKind.VLLM | ProviderKind.SGLANG | ProviderKind.LOCAL:
             return {}
         case _:
             assert_never(kind)
 
 
-def _require_url(file: Path, place: str, url: str) -> None:
-    problem = _problem_of(url)
+def _require_url(file: Path, place: str, url: str, kind: ProviderKind) -> None:
+    problem = _problem_of(url, kind)
     if problem is not None:
         # The URL may contain a password, so it is not shown.
         expected = "an https URL, or an http one on a loopback host"
         raise InputInvalid.at(file, place, expected=expected, found=problem)
 
 
-def _problem_of(url: str) -> str | None:
+def _problem_of(url: str, kind: ProviderKind) -> str | None:
     """Return why no key may be sent to a URL, or None."""
     try:
         parts = urlsplit(url)
@@ -128,8 +128,22 @@ def _problem_of(url: str) -> str | None:
         "http on another host, where anyone on the network could read the key": is_open,
         "one with a query or a fragment": "?" in url or "#" in url,
         "one with /completions, which repro-gate appends": "/completions" in parts.path,
+        "one with /v1 or /generate; repro-gate appends /generate, which is not below /v1": (
+            _has_own_root(kind) and parts.path.rstrip("/").endswith(("/v1", "/generate"))
+        ),
     }
     return next((problem for problem, is_there in problems.items() if is_there), None)
+
+
+def _has_own_root(kind: ProviderKind) -> bool:
+    """Return whether the endpoint of a kind is not one of those below /v1."""
+    match kind:
+        case ProviderKind.SGLANG:
+            return True
+        case ProviderKind.FIREWORKS | ProviderKind.OPENAI | ProviderKind.VLLM | ProviderKind.LOCAL:
+            return False
+        case _:
+            assert_never(kind)
 
 
 def _require_template(file: Path, place: str, table: Mapping[str, Any]) -> None:

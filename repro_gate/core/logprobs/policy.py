@@ -31,6 +31,10 @@ class ProviderKind(StrEnum):
     FIREWORKS = "fireworks"
     OPENAI = "openai"
     """Any `/v1/completions` that echoes prompt log-probabilities."""
+    VLLM = "vllm"
+    """`/v1/completions` with `prompt_logprobs`."""
+    SGLANG = "sglang"
+    """SGLang's own `/generate`."""
     LOCAL = "local"
 
 
@@ -50,7 +54,7 @@ class ProviderSpec:
     name: str
     kind: ProviderKind
     base_url: str = ""
-    """Without the trailing `/completions`; empty for the local provider."""
+    """Without the trailing endpoint; empty for the local provider."""
     api_key_env: str | None = None
     """The environment variable with the API key; None for an API without one."""
     concurrency: int = 16
@@ -76,7 +80,12 @@ class ProviderSpec:
         match self.kind:
             case ProviderKind.LOCAL:
                 return True
-            case ProviderKind.FIREWORKS | ProviderKind.OPENAI:
+            case (
+                ProviderKind.FIREWORKS
+                | ProviderKind.OPENAI
+                | ProviderKind.VLLM
+                | ProviderKind.SGLANG
+            ):
                 return False
             case _:
                 assert_never(self.kind)

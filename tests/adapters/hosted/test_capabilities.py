@@ -33,8 +33,8 @@ OPENAI = logprob_cell_of(provider_of(kind=ProviderKind.OPENAI, concurrency=4))
 EVERYTHING = (*PROMPT, *RESPONSE)
 ALL_LOGPROBS = (None, -9.0, -9.0, -9.0, *LOGPROBS)
 REMEDY = (
-    "gate a server whose /v1/completions echoes a prompt with its log-probabilities, as vLLM does "
-    "and llama-server does not"
+    'gate its tokens with an engine of kind = "served"; log-probabilities of prompts come from '
+    'vLLM (kind = "vllm"), SGLang ("sglang") and servers that echo them, not from llama-server'
 )
 IGNORED = (
     "test-host cannot be gated: it ignored `echo` and gave log-probabilities of generated tokens, "

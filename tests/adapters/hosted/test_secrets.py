@@ -11,7 +11,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from repro_gate.adapters.hosted.client import completions_url, read_key
+from repro_gate.adapters.hosted.client import endpoint_url, read_key
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.logprobs.draw import Draw, Encoding, MissedDraw, Piece
@@ -247,7 +247,9 @@ def test_the_key_leaves_the_machine_only_encrypted(base_url: str, reason: str) -
 )
 def test_a_server_on_this_machine_needs_no_encryption(base_url: str) -> None:
     """The traffic does not leave the machine."""
-    assert str(completions_url(provider_of(base_url))) == f"{base_url.rstrip('/')}/completions"
+    found = endpoint_url(provider_of(base_url), "completions")
+
+    assert str(found) == f"{base_url.rstrip('/')}/completions"
 
 
 def test_a_text_without_the_key_is_unchanged() -> None:

@@ -1,16 +1,19 @@
 """No document makes the parser raise: it is a draw, or has a reason why not."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeAlias
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from repro_gate.adapters.hosted.answers import Answer, read_draw, read_encoding
+from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.metadata import facts_of
+from repro_gate.adapters.hosted.native import sglang_completion, unchanged, vllm_completion
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobKind
+from tests.adapters.hosted.test_native import sglang_document, vllm_document
 from tests.fakes.hosted import (
     ENCODING,
     LOGPROBS,
@@ -23,11 +26,14 @@ from tests.fakes.hosted import (
     legacy_of,
 )
 
+Completion: TypeAlias = Callable[[Any], Any]
+
 _names = st.sampled_from(
     [
         *("choices", "model", "usage", "prompt_tokens", "logprobs", "content", "finish_reason"),
         *("token_logprobs", "tokens", "token_ids", "prompt_token_ids", "token", "bytes"),
-        *("logprob", "sampling_logprob", "token_id"),
+        *("logprob", "sampling_logprob", "token_id", "prompt_logprobs", "decoded_token", "20"),
+        *("meta_info", "input_token_logprobs", "output_token_logprobs", "text"),
     ]
 )
 _leaves = st.one_of(
@@ -48,6 +54,8 @@ _documents: st.SearchStrategy[Any] = st.recursive(
 )
 _good = st.sampled_from(
     [
+        vllm_document(),
+        sglang_document(),
         document_of(),
         document_of(content_of((*PROMPT, *RESPONSE), (None, -9.0, -9.0, -9.0, *LOGPROBS))),
         document_of(legacy_of()),
@@ -83,6 +91,7 @@ def _nearly_good(draw: st.DrawFn) -> Any:
     return _with(document, draw(st.sampled_from(_places(document))), draw(_documents))
 
 
+_completions = st.sampled_from([unchanged, vllm_completion, sglang_completion])
 _asked = st.fixed_dictionaries({"generated": st.integers(0, 1), "is_suffix": st.booleans()})
 
 
@@ -91,12 +100,13 @@ _asked = st.fixed_dictionaries({"generated": st.integers(0, 1), "is_suffix": st.
     encoding=st.sampled_from([ENCODING, TEXT_ENCODING]),
     kind=st.sampled_from(LogprobKind),
     asked=_asked,
+    completion=_completions,
 )
 def test_every_document_is_a_draw_or_not(
-    document: Any, encoding: Encoding, kind: LogprobKind, asked: Any
+    document: Any, encoding: Encoding, kind: LogprobKind, asked: Any, completion: Completion
 ) -> None:
     """A draw has a finite number of at most 0 per token; all else is invalid or missing."""
-    answer = Answer(document=document, facts=DrawFacts(), **asked)
+    answer = Answer(document=completion(document), facts=DrawFacts(), **asked)
 
     found = read_draw(answer, encoding, kind=kind, model=None)
 
@@ -106,15 +116,17 @@ def test_every_document_is_a_draw_or_not(
         assert all(-float("inf") < value <= 0 for value in found.logprobs)
 
 
-@given(document=st.one_of(_documents, _nearly_good()), asked=_asked)
-def test_every_document_is_an_encoding_or_not(document: Any, asked: Any) -> None:
-    """An encoding spells the text that was sent; anything else is invalid or missing."""
-    answer = Answer(document=document, facts=DrawFacts(), **asked)
+@given(document=st.one_of(_documents, _nearly_good()), asked=_asked, completion=_completions)
+def test_every_document_is_an_encoding_or_not(
+    document: Any, asked: Any, completion: Completion
+) -> None:
+    """An encoding of tokens with texts spells the text; without, the prefix may be needed."""
+    answer = Answer(document=completion(document), facts=DrawFacts(), **asked)
 
     found = read_encoding(answer, prefix="Say hi:", response=" Hello you")
 
-    assert isinstance(found, Encoding | InvalidDraw | MissedDraw)
-    if isinstance(found, Encoding):
+    assert isinstance(found, Encoding | InvalidDraw | MissedDraw | NeedsPrefix)
+    if isinstance(found, Encoding) and all(piece.data for piece in found.prompt + found.response):
         assert b"".join(piece.data for piece in found.response) == b" Hello you"
         assert b"".join(piece.data for piece in found.prompt).endswith(b"Say hi:")
 

@@ -464,6 +464,33 @@ def test_an_unsafe_url_is_refused(tmp_path: Path, url: str, found: str) -> None:
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_a_self_hosted_server_has_its_kind_and_address(tmp_path: Path, kind: str) -> None:
+    """Both kinds need a `base_url`, and no key."""
+    own = ('kind = "openai"', f'kind = "{kind}"')
+
+    matrix = matrix_from(tmp_path, own, ("127.0.0.1:8000/v1/", "127.0.0.1:8000"))
+    refused = refusal_of(tmp_path, own, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))
+
+    provider = matrix.logprob_suites["hosted"].cells[-1].policy.provider
+    assert (provider.kind, provider.host) == (kind, "127.0.0.1:8000")
+    assert refused == "providers.own: expected the key 'base_url', found none"
+
+
+@pytest.mark.parametrize("end", ["/v1", "/v1/", "/generate", "/prefix/v1"])
+def test_generate_of_sglang_is_not_below_v1(tmp_path: Path, end: str) -> None:
+    """The address of its other API would lead to 404."""
+    message = refusal_of(
+        tmp_path,
+        ('kind = "openai"', 'kind = "sglang"'),
+        ("127.0.0.1:8000/v1/", f"127.0.0.1:8000{end}"),
+    )
+
+    assert message.endswith(
+        "found one with /v1 or /generate; repro-gate appends /generate, which is not below /v1"
+    )
+
+
 @pytest.mark.parametrize("url", ["http://localhost:1/v1", "http://[::1]/v1", "https://a.b/x"])
 def test_a_url_on_this_machine_or_with_tls_is_allowed(tmp_path: Path, url: str) -> None:
     """Without TLS the key stays on this machine."""

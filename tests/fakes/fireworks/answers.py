@@ -59,8 +59,9 @@ def body_of(answer: Answer, ask: Ask, *, number: int, cached: int) -> Json:
     }
 
 
-def without_extensions(body: Json) -> Json:
-    """Remove what a generic compatible API does not have."""
+def generic_body(answer: Answer, ask: Ask, *, number: int, cached: int) -> Json:
+    """Return the body of an answer without what a generic compatible API does not have."""
+    body = body_of(answer, ask, number=number, cached=cached)
     del body["usage"]["prompt_tokens_details"]
     for choice in body["choices"]:
         if choice["logprobs"] is not None:

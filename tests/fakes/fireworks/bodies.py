@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import Annotated, Any, ClassVar, Literal, Protocol, Self, TypeAlias
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -64,6 +64,8 @@ class Ask:
     wants_ids: bool = False
     wants_raw_output: bool = False
     wants_metrics: bool = False
+    is_cold: bool = False
+    """Whether nothing of the prompt may come from the cache."""
 
 
 class _Body(BaseModel):
@@ -222,7 +224,17 @@ class GenericCompletion(_Body):
         )
 
 
-Body: TypeAlias = FireworksCompletion | FireworksChat | GenericCompletion
+class Body(Protocol):
+    """The fields of an endpoint."""
+
+    @classmethod
+    def model_validate(cls, obj: Any, /) -> Self:
+        """Return the validated fields."""
+        ...
+
+    def ask(self) -> Ask:
+        """Return the request in common form."""
+        ...
 
 
 def read_body(kind: type[Body], body: Any) -> Ask:

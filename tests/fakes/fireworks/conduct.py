@@ -16,6 +16,10 @@ class Dialect(StrEnum):
     FIREWORKS = "/inference/v1"
     GENERIC = "/v1"
     """Generic, compatible with OpenAI's: legacy lists without ids, no headers of its own."""
+    VLLM = "/vllm/v1"
+    """vLLM: log-probabilities of a prompt by id, and a cache of prompts."""
+    SGLANG = "/sglang"
+    """SGLang's own API, which names no model in an answer."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from starlette.applications import Starlette
 from starlette.requests import Request
+from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -12,12 +13,15 @@ from tests.fakes.fireworks.bodies import Body, FireworksChat, FireworksCompletio
 from tests.fakes.fireworks.conduct import Asked, Conduct, Dialect
 from tests.fakes.fireworks.effects import Rule
 from tests.fakes.fireworks.hosting import HostedModel
+from tests.fakes.fireworks.self_hosted import SglangGenerate, VllmCompletion
 from tests.fakes.fireworks.service import Service
 from tests.fakes.loopback import HOST, serving_app
 
 _ENDPOINTS: dict[Dialect, dict[str, type[Body]]] = {
     Dialect.FIREWORKS: {"completions": FireworksCompletion, "chat/completions": FireworksChat},
     Dialect.GENERIC: {"completions": GenericCompletion},
+    Dialect.VLLM: {"completions": VllmCompletion},
+    Dialect.SGLANG: {"generate": SglangGenerate},
 }
 
 
@@ -57,10 +61,16 @@ def serving(
 
 
 def _app(service: Service, dialect: Dialect) -> ASGIApp:
+    async def models(_: Request) -> JSONResponse:
+        return JSONResponse({"object": "list", "data": [{"id": name} for name in service.models]})
+
     return Starlette(
         routes=[
-            Route(f"{dialect.value}/{path}", _endpoint(service, kind), methods=["POST"])
-            for path, kind in _ENDPOINTS[dialect].items()
+            Route(f"{dialect.value}/v1/models", models),
+            *(
+                Route(f"{dialect.value}/{path}", _endpoint(service, kind), methods=["POST"])
+                for path, kind in _ENDPOINTS[dialect].items()
+            ),
         ]
     )
 

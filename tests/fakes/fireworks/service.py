@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp
 
 from tests.fakes.fireworks import headers
-from tests.fakes.fireworks.answers import Answer, body_of, without_extensions
+from tests.fakes.fireworks.answers import Answer, body_of, generic_body
 from tests.fakes.fireworks.bodies import ApiError, Ask, Body, Question, read_body
 from tests.fakes.fireworks.conduct import Asked, Conduct, Dialect
 from tests.fakes.fireworks.draws import drawn_answer
@@ -32,10 +32,17 @@ from tests.fakes.fireworks.effects import (
 )
 from tests.fakes.fireworks.hosting import HostedModel, answer_to
 from tests.fakes.fireworks.noise import dice_for
+from tests.fakes.fireworks.self_hosted import sglang_body, vllm_body
 from tests.fakes.fireworks.weights import Weights
 from tests.fakes.fireworks.wire import CutResponse, error_body, json_response, raw_response
 
 _KNOWN_ANSWERS = 20_000
+_BODIES = {
+    Dialect.FIREWORKS: body_of,
+    Dialect.GENERIC: generic_body,
+    Dialect.VLLM: vllm_body,
+    Dialect.SGLANG: sglang_body,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +72,11 @@ class Service:
         self._draws: Counter[tuple[str, str | tuple[int, ...]]] = Counter()
         self._known: dict[tuple[Question, Weights, int], Answer] = {}
         self._scoring = asyncio.Lock()
+
+    @property
+    def models(self) -> Sequence[str]:
+        """The names of the models."""
+        return tuple(self._models)
 
     @property
     def requests(self) -> list[Asked]:
@@ -97,7 +109,7 @@ class Service:
         self._calls += 1
         self._limit.take(now=started)
         named = headers.naming_headers(request.headers, number=self._calls) | self._limit.headers
-        if self._conduct.dialect is Dialect.GENERIC:
+        if self._conduct.dialect is not Dialect.FIREWORKS:
             named = {"x-request-id": named["x-request-id"]}
         return _Call(number=self._calls, started=started, headers=named)
 
@@ -125,7 +137,8 @@ class Service:
         return read_body(kind, asked.body)
 
     def _model_of(self, ask: Ask) -> HostedModel:
-        model = self._models.get(ask.model)
+        is_unnamed = self._conduct.dialect is Dialect.SGLANG
+        model = next(iter(self._models.values())) if is_unnamed else self._models.get(ask.model)
         if model is None:
             message = "Model not found, inaccessible, and/or not deployed"
             raise ApiError(404, message, param="model")
@@ -155,15 +168,13 @@ class Service:
             effects=effects,
         )
         # Asked again, everything but the last token is there already.
-        cached = 0 if draw == 1 else len(answer.prompt) - 1
+        cached = 0 if draw == 1 or ask.is_cold else len(answer.prompt) - 1
         measured = headers.metrics(
             prompt=len(answer.prompt), cached=cached, seconds=time.perf_counter() - call.started
         )
-        body = body_of(answer, ask, number=call.number, cached=cached)
+        body = _BODIES[self._conduct.dialect](answer, ask, number=call.number, cached=cached)
         named = call.headers
-        if self._conduct.dialect is Dialect.GENERIC:
-            body = without_extensions(body)
-        else:
+        if self._conduct.dialect is Dialect.FIREWORKS:
             named = {**named, **headers.metric_headers(measured)}
             body |= {"perf_metrics": measured} if ask.wants_metrics else {}
         for effect in effects:

@@ -1,0 +1,154 @@
+"""Log-probabilities of servers without an echo: prompt_logprobs of vLLM, /generate of SGLang."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+
+import pytest
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.logprobs.alignment import ScoredTwice
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprobs.policy import Budget, LogprobCell, ProviderKind
+from tests.fakes.fireworks.conduct import KEY, Conduct, Dialect
+from tests.fakes.fireworks.effects import Edit, Rule
+from tests.fakes.fireworks.hosting import MODEL, HostedModel
+from tests.fakes.fireworks.self_hosted import FINGERPRINT
+from tests.fakes.fireworks.server import Api, serving
+from tests.fakes.fireworks.weights import HashedWeights, TinyWeights, Weights
+from tests.fakes.hosted import draws_by, logprob_cell_of, provider_of, request_of, runtime_of
+
+DIALECTS = {ProviderKind.VLLM: Dialect.VLLM, ProviderKind.SGLANG: Dialect.SGLANG}
+PROMPT = "The quick brown f\u00f6x"
+RESPONSE = " jumps \N{PARTY POPPER} over the dog."
+HASHED = HashedWeights()
+ENVIRON = {"TEST_API_KEY": KEY}
+
+
+class _Served:
+    """A scorer at a server of one kind."""
+
+    def __init__(self, api: Api, kind: ProviderKind, scorer: HostedScorer, name: str) -> None:
+        self.api = api
+        self.scorer = scorer
+        provider = provider_of(api.base_url, kind=kind, attempts=1)
+        self.cell: LogprobCell = logprob_cell_of(
+            provider, prompt=PROMPT, response=RESPONSE, template="{prompt}", model=name
+        )
+
+    def encoding(self) -> Encoding:
+        """Return the tokens of the cell."""
+        (encoding,) = self.scorer.encode([self.cell])
+        assert isinstance(encoding, Encoding), encoding
+        return encoding
+
+    def draws(self, encoding: Encoding, count: int = 1) -> list[DrawOutcome]:
+        """Return draws of the cell."""
+        numbers = range(1, count + 1)
+        requests = [request_of(self.cell, number=n, encoding=encoding) for n in numbers]
+        return [outcome for _, outcome in draws_by(self.scorer, requests)]
+
+
+@pytest.fixture
+def opened() -> Iterator[ExitStack]:
+    """Give a stack for servers and scorers."""
+    with ExitStack() as resources:
+        yield resources
+
+
+def _served(
+    opened: ExitStack,
+    kind: ProviderKind,
+    weights: Weights = HASHED,
+    *,
+    name: str = MODEL,
+) -> _Served:
+    conduct = Conduct(dialect=DIALECTS[kind])
+    api = opened.enter_context(serving(HostedModel(weights=weights), conduct=conduct))
+    runtime = runtime_of(environ=ENVIRON)
+    scorer = opened.enter_context(closing(HostedScorer(Budget(), runtime=runtime)))
+    return _Served(api, kind, scorer, name)
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_the_numbers_are_those_of_the_engine(
+    opened: ExitStack, qwen2: TinyWeights, kind: ProviderKind
+) -> None:
+    """Exactly; the tokens are split at the response, also among parts of characters."""
+    served = _served(opened, kind, qwen2)
+    encoding = served.encoding()
+
+    (draw,) = served.draws(encoding)
+
+    assert isinstance(draw, Draw), draw
+    prompt, response = (
+        tuple(piece.id for piece in pieces if piece.id is not None)
+        for pieces in (encoding.prompt, encoding.response)
+    )
+    assert (prompt, response) == (qwen2.tokenize(PROMPT), qwen2.tokenize(RESPONSE))
+    assert draw.logprobs == qwen2.ask(prompt=prompt, response=response).logprobs
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_generated_tokens_are_scored_again(opened: ExitStack, kind: ProviderKind) -> None:
+    """So that a server whose numbers are off by one is found."""
+    served = _served(opened, kind)
+
+    found = served.scorer.score_twice(served.cell, served.encoding())
+
+    assert isinstance(found, ScoredTwice), found
+    assert found.generated == found.echoed
+
+
+@pytest.mark.parametrize("kind", DIALECTS)
+def test_nothing_of_a_prompt_comes_from_the_cache(opened: ExitStack, kind: ProviderKind) -> None:
+    """A prompt that was sent before is computed again: each call to vLLM has its own salt."""
+    served = _served(opened, kind)
+
+    draws = served.draws(served.encoding(), count=3)
+
+    assert all(isinstance(draw, Draw) for draw in draws), draws
+    bodies = [asked.body for asked in served.api.requests]
+    if kind is ProviderKind.VLLM:
+        assert len({body["cache_salt"] for body in bodies}) == 4
+    else:
+        assert [body["logprob_start_len"] for body in bodies] == [0] * 4
+
+
+def test_a_part_of_a_prompt_from_the_cache_is_no_draw(opened: ExitStack) -> None:
+    """Its log-probabilities may be stale."""
+    served = _served(opened, ProviderKind.VLLM)
+    encoding = served.encoding()
+    details = {"cached_tokens": 16}
+    warm = Edit(change=lambda body: body["usage"].update(prompt_tokens_details=details))
+    served.api.follow(Rule(effect=warm))
+
+    assert served.draws(encoding) == [
+        MissedDraw(
+            reason="test-host took 16 tokens of the prompt from its cache, so their "
+            "log-probabilities may be those of an earlier request",
+            remedy="start the server without a prefix cache",
+        )
+    ]
+
+
+def test_the_fingerprint_of_vllm_is_kept(opened: ExitStack) -> None:
+    """For each draw and for the policy."""
+    served = _served(opened, ProviderKind.VLLM)
+
+    (draw,) = served.draws(served.encoding())
+
+    assert isinstance(draw, Draw)
+    assert draw.facts.headers == {"system_fingerprint": FINGERPRINT}
+    assert served.scorer.facts(served.cell.policy)["provider.fingerprint"] == FINGERPRINT
+
+
+def test_sglang_must_list_the_model(opened: ExitStack) -> None:
+    """Its answers do not name one, so another model would go unnoticed."""
+    served = _served(opened, ProviderKind.SGLANG, name="other")
+
+    assert list(served.scorer.encode([served.cell])) == [
+        MissedDraw(
+            reason=f"test-host serves {MODEL}, not other",
+            remedy="change the model of the policy, or start the server with that name",
+        )
+    ]
