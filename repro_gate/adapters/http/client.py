@@ -16,7 +16,8 @@ from repro_gate.adapters.http.retry import HttpFailure, Runtime, status_text
 from repro_gate.adapters.http.secret import Secret
 
 _MAX_ERROR_BYTES = 1 << 16
-_NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+_UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
+_NOT_SENT = (*_UNREACHABLE, httpx.PoolTimeout)
 _HEADERS: Final[Mapping[str, str]] = {
     "Accept": "application/json",
     "User-Agent": f"repro-gate/{repro_gate.__version__}",
@@ -45,6 +46,7 @@ class Server:
         *,
         remedy: str,
         transient: bool = False,
+        is_unreachable: bool = False,
         may_have_taken_effect: bool = False,
     ) -> HttpFailure:
         """Return a failure of this server."""
@@ -52,6 +54,7 @@ class Server:
             f"{self.name}: {reason}",
             remedy=remedy,
             transient=transient,
+            is_unreachable=is_unreachable,
             may_have_taken_effect=may_have_taken_effect,
         )
 
@@ -127,6 +130,7 @@ class Client:
                 f"no answer: {self._quote(error)}",
                 remedy=server.if_unreachable,
                 transient=True,
+                is_unreachable=isinstance(error, _UNREACHABLE),
                 may_have_taken_effect=not isinstance(error, _NOT_SENT),
             ) from error
         except Exception as error:

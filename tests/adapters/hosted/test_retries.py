@@ -1,5 +1,6 @@
 """Retries: which statuses, Retry-After in three formats, back-off with jitter."""
 
+import json
 from collections.abc import Sequence
 from contextlib import closing
 from datetime import timedelta
@@ -11,6 +12,7 @@ from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, MissedDraw
 from repro_gate.core.logprobs.policy import Budget, ProviderSpec
 from tests.fakes.hosted import (
+    TEXT_ENCODING,
     FakeTime,
     document_of,
     draw_with,
@@ -291,3 +293,69 @@ def test_a_server_s_message_is_safe_and_short(response: httpx.Response, words: s
     missed = _draw(Sequel(response))
     assert isinstance(missed, MissedDraw)
     assert missed.reason == f"test-host: status 404 (Not Found){words}"
+
+
+class _Refusing:
+    """Refuses connections for one prompt, and later for all."""
+
+    def __init__(self, *, prompt: str = "none", after: float = float("inf")) -> None:
+        self._prompt = prompt
+        self._after = after
+        self.calls = 0
+
+    def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer, or refuse the connection."""
+        self.calls += 1
+        if self.calls > self._after or self._prompt in str(json.loads(request.content)["prompt"]):
+            raise httpx.ConnectError("[Errno 111] refused")
+        return GOOD
+
+
+def _outcomes(server: _Refusing, prompts: str, *, concurrency: int = 1) -> list[DrawOutcome]:
+    provider = provider_of(concurrency=concurrency)
+    cells = [logprob_cell_of(provider, prompt=prompt) for prompt in prompts]
+    requests = [request_of(cell, encoding=TEXT_ENCODING) for cell in cells]
+    with closing(HostedScorer(Budget(), runtime=runtime_of(server))) as scorer:
+        return [outcome for _, outcome in draws_by(scorer, requests)]
+
+
+def test_a_server_that_cannot_be_reached_is_waited_for_once() -> None:
+    """The other draws have the same reason, and cost no attempt."""
+    server = _Refusing(after=0)
+
+    found = _outcomes(server, "abcd")
+
+    reason = "test-host: no answer: ConnectError: [Errno 111] refused (attempts: 6)"
+    assert [getattr(one, "reason", None) for one in found] == [reason] * 4
+    assert server.calls == 6
+
+
+def test_a_server_that_is_gone_is_waited_for_once() -> None:
+    """What it answered before stands."""
+    server = _Refusing(after=2)
+
+    found = _outcomes(server, "abcd")
+
+    assert [type(one) for one in found] == [Draw, Draw, MissedDraw, MissedDraw]
+    assert server.calls == 2 + 6
+
+
+def test_a_server_that_answers_others_is_not_gone() -> None:
+    """A draw that never got a connection does not end the ones after it."""
+    server = _Refusing(prompt="Say x:")
+
+    found = _outcomes(server, "axbcdefghijk", concurrency=2)
+
+    assert sorted(type(one).__name__ for one in found) == [*["Draw"] * 11, "MissedDraw"]
+
+
+def test_a_failure_that_names_a_field_is_not_final() -> None:
+    """A draw after a server error is made, although the error named `logprobs`."""
+    failed = json_response({"error": {"message": "no logprobs: engine died"}}, status=500)
+    sequel = Sequel(failed, GOOD)
+    requests = [request_of(number=number) for number in (1, 2)]
+
+    with closing(HostedScorer(Budget(), runtime=runtime_of(sequel))) as scorer:
+        found = [outcome for _, outcome in draws_by(scorer, requests)]
+
+    assert [type(one) for one in found] == [Draw, Draw]
