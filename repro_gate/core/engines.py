@@ -38,7 +38,7 @@ class Ability(StrEnum):
     KEEP_CACHE = "keep_cache"
     """A run may use what an earlier one left in the caches."""
     RESTART = "restart"
-    """A fresh process computes in a fresh server."""
+    """A fresh process computes in a fresh server, whose layers may be unknown."""
     NO_BYTES = "no_bytes"
     """The bytes of a token may be unknown."""
     REMOTE = "remote"

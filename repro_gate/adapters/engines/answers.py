@@ -83,13 +83,13 @@ def loaded_model(answer: Mapping[str, Any], *, is_remote: bool = False) -> Loade
     )
 
 
-def layers_of(answer: Mapping[str, Any], *, is_remote: bool = False) -> tuple[int, int] | None:
+def layers_of(answer: Mapping[str, Any], *, has_server: bool = False) -> tuple[int, int] | None:
     """Return the number of layers of a `load` answer, and how many are on the device.
 
-    Both may be missing of a remote model, and only together.
+    An engine with a server may not know them; both are missing then.
     """
     keys = ("layers", "layers_on_device")
-    if is_remote and not answer.keys() & set(keys):
+    if has_server and not answer.keys() & set(keys):
         return None
     layers, on_device = (integer(answer[key], key) for key in keys)
     return layers, on_device

@@ -227,13 +227,14 @@ class ProtocolEngine:
         if concurrency is not None:
             params["concurrency"] = concurrency
         is_remote = self._can(Ability.REMOTE)
+        has_server = is_remote or self._can(Ability.RESTART)
 
         def read(answer: Mapping[str, Any]) -> tuple[LoadedModel, tuple[int, int] | None]:
             expected = None if file.path is None else size_of_several(file.path)
             if expected is not None and (not is_remote or "size" in answer):
                 answers.require_size(answer, expected)
             loaded = answers.loaded_model(answer, is_remote=is_remote)
-            return loaded, answers.layers_of(answer, is_remote=is_remote)
+            return loaded, answers.layers_of(answer, has_server=has_server)
 
         self._send(Method.LOAD, params, read)
 

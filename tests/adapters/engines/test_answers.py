@@ -269,12 +269,19 @@ def test_an_invalid_load_answer_is_refused(
         speaking_engine(load=change).load(model_spec_of(), FILE)
 
 
-@pytest.mark.parametrize("key", ["sha256", "layers", "layers_on_device"])
-def test_only_a_remote_engine_may_leave_out_the_model(
-    speaking_engine: DescribedEngineStarter, key: str
+@pytest.mark.parametrize(
+    ("key", "can"),
+    [
+        ("sha256", ["restart", "no_bytes"]),
+        ("layers", ["concurrent", "no_bytes"]),
+        ("layers_on_device", []),
+    ],
+)
+def test_only_an_engine_with_a_server_may_leave_out_the_model(
+    speaking_engine: DescribedEngineStarter, key: str, can: list[str]
 ) -> None:
-    """Another one would hide where the model is, or which one it is."""
-    engine = speaking_engine(without=[key], describe={"can": ["restart", "no_bytes"]})
+    """Another one would hide which model it is, if it did not start the server, or where."""
+    engine = speaking_engine(without=[key], describe={"can": can})
     engine.describe()
 
     with pytest.raises(EngineFailed, match=f"breaks protocol v1: the key '{key}' is missing$"):

@@ -64,6 +64,17 @@ def test_a_remote_engine_may_not_know_the_model(speaking_engine: DescribedEngine
     )
 
 
+def test_an_engine_may_not_know_the_layers_in_its_server(
+    speaking_engine: DescribedEngineStarter,
+) -> None:
+    """It has read the file, and started the server."""
+    changes = {"without": ["layers", "layers_on_device"], "describe": {"can": ["restart"]}}
+    engine = speaking_engine(**changes)
+    engine.describe()
+
+    assert engine.load(model_spec_of(), FILE).sha256 == "5a" * 32
+
+
 def test_a_load_may_name_what_computes(speaking_engine: DescribedEngineStarter) -> None:
     """Its name is escaped, as it is shown."""
     engine = speaking_engine(load={"instance": "pid 7\x1b"})
