@@ -74,7 +74,7 @@ class ServedEngine(Engine):
         if not dialect.is_ready():
             raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, "the server is still loading")
         pieces = Pieces(dialect)
-        honoured = probe(dialect, pieces)
+        honoured = probe(dialect)
         self._session = _Session(
             dialect=dialect, pieces=pieces, company=Company(dialect.running), honoured=honoured
         )

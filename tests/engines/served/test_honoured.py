@@ -3,7 +3,6 @@
 import pytest
 
 from repro_gate.engines.served.honoured import probe
-from repro_gate.engines.served.pieces import Pieces
 from repro_gate.protocol import Refusal, RequestRefused
 from tests.fakes.served import CELL, ToyServer, cell
 
@@ -13,7 +12,7 @@ GREEDY = cell(temperature=0, top_k=0, top_p=1, min_p=0)
 def test_a_server_that_honours_all_has_neither_problems_nor_notes() -> None:
     """And its fingerprint is known from the first answer."""
     server = ToyServer()
-    found = probe(server, Pieces(server))
+    found = probe(server)
     assert (found.problems, found.notes(), found.fingerprint) == ({}, [], "toy-1")
     found.require(cell(stop=("x",)))
 
@@ -35,7 +34,7 @@ def test_a_server_that_honours_all_has_neither_problems_nor_notes() -> None:
 def test_an_ignored_parameter_is_named(ignored: str, named: str) -> None:
     """Only requests with it are refused."""
     server = ToyServer(ignored)
-    found = probe(server, Pieces(server))
+    found = probe(server)
     with pytest.raises(RequestRefused, match=named) as caught:
         found.require(cell(stop=("x",)))
     assert caught.value.kind is Refusal.BAD_REQUEST
@@ -45,22 +44,22 @@ def test_a_parameter_that_no_request_uses_is_no_matter() -> None:
     """The seed of a greedy run, for example."""
     for ignored in ("seed", "top_k", "top_p", "min_p", "stop"):
         server = ToyServer(ignored)
-        probe(server, Pieces(server)).require(GREEDY)
+        probe(server).require(GREEDY)
 
 
 def test_a_cold_request_that_uses_the_cache_is_refused() -> None:
     """Where answers do not show it, the metrics do."""
     server = ToyServer("cache", shows_cache=False)
     with pytest.raises(RequestRefused, match=r"cache: .* a cold request used 16 cached tokens"):
-        probe(server, Pieces(server)).require(CELL)
+        probe(server).require(CELL)
     other = ToyServer(shows_cache=False)
-    probe(other, Pieces(other)).require(CELL)
+    probe(other).require(CELL)
 
 
 def test_a_sharp_model_leaves_parameters_open() -> None:
     """It draws the same token at any temperature, which is said and not refused."""
     server = ToyServer(sharpness=10_000)
-    found = probe(server, Pieces(server))
+    found = probe(server)
     assert found.problems == {}
     assert "temperature, seed, top_k, top_p, min_p" in found.notes()[0]
     found.require(CELL)
