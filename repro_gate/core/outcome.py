@@ -71,7 +71,7 @@ def outcome_of_cell(cell: CellReport, report: GateReport) -> Outcome:
         return outcome_of_verdict(cell.verdict)
     by_grade = _outcome_of_grade(grade)
     # The runs that were not made could have differed.
-    return _worst({by_grade, _unknown_if(cell.unfinished is not None)})
+    return worst({by_grade, _unknown_if(cell.unfinished is not None)})
 
 
 def _outcome_of_grade(grade: Grade) -> Outcome:
@@ -101,13 +101,13 @@ def decide(report: GateReport, *, waived: Collection[int] = ()) -> Outcome:
     outcomes.add(_failed_if(bool(report.orphans)))
     outcomes.update(*(_outcomes_of_suite(part, waived) for part in report.logprobs))
     outcomes.add(_unknown_if(report.interrupted or not report.measured))
-    return _worst(outcomes)
+    return worst(outcomes)
 
 
 def outcome_of_suite(part: LogprobReport, *, interrupted: bool = False) -> Outcome:
     """Return the outcome that the check would have if this suite were all of it."""
     is_unknown = interrupted or not part.measured
-    return _worst({*_outcomes_of_suite(part), _unknown_if(is_unknown)})
+    return worst({*_outcomes_of_suite(part), _unknown_if(is_unknown)})
 
 
 def exit_code_for(report: GateReport) -> ExitCode:
@@ -136,6 +136,12 @@ def shell_code(report: GateReport, fail_on: FailOn) -> ExitCode:
     return ExitCode.PASSED if code in forgiven else code
 
 
+def worst(outcomes: Collection[Outcome]) -> Outcome:
+    """Return the outcome of several: a finding beats inconclusive, which beats a pass."""
+    order = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
+    return next(outcome for outcome in order if outcome in outcomes)
+
+
 def _outcomes_of_suite(part: LogprobReport, waived: Collection[int] = ()) -> Iterator[Outcome]:
     yield from (outcome_of_verdict(cell.verdict) for cell in part.cells if id(cell) not in waived)
     yield _failed_if(bool(part.orphans) or part.suite_test.verdict is SuiteVerdict.DRIFT)
@@ -151,8 +157,3 @@ def _failed_if(condition: bool) -> Outcome:  # noqa: FBT001 -- what makes it fai
 
 def _unknown_if(condition: bool) -> Outcome:  # noqa: FBT001 -- what makes it inconclusive
     return Outcome.INCONCLUSIVE if condition else Outcome.PASSED
-
-
-def _worst(outcomes: Collection[Outcome]) -> Outcome:
-    order = (Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.PASSED)
-    return next(outcome for outcome in order if outcome in outcomes)

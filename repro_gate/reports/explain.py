@@ -2,7 +2,7 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from textwrap import wrap
 from typing import Final, assert_never
@@ -21,23 +21,31 @@ from repro_gate.core.tokens.comparison import (
 from repro_gate.core.tokens.generation import Generation, Place, Token, first_divergence
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.grade import GradeWord
-from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Unrecorded
+from repro_gate.core.tokens.verdicts import Depends, Drift, Inconclusive, Unrecorded
 from repro_gate.core.tokens.verification import Share, VerifiedToken
 from repro_gate.reports.findings.divergence import (
     Explanation,
     evidence,
     explain,
     explain_change,
+    explain_mode,
     format_place,
     format_token,
     token_diff,
 )
 from repro_gate.reports.findings.facts import by_effect, known_change
 from repro_gate.reports.findings.grades import describe_graded
+from repro_gate.reports.findings.modes import (
+    MISSED,
+    format_difference,
+    format_doubts,
+    invariances,
+    mode_table,
+)
 from repro_gate.reports.findings.tokens import grade_finding
 from repro_gate.reports.findings.wording import describe_former
 from repro_gate.reports.text.escape import clipped, escape_change, format_change, log_line
-from repro_gate.reports.text.format import nats, plural
+from repro_gate.reports.text.format import columns, nats, plural
 
 WIDTH: Final = 100
 _MAX_TEXT: Final = 300
@@ -68,7 +76,7 @@ def render_explanation(
         found: its diagnosis; None where nothing diverged.
         committed: its golden in the checkout.
     """
-    blocks = [list(_headline(report, cell, found, committed))]
+    blocks = [list(_headline(report, cell, found, committed)), *map(list, _modes(cell))]
     if found is not None:
         blocks += [
             list(_fork(cell, found)),
@@ -108,9 +116,28 @@ def _no_divergence(cell: CellReport) -> str:
     tokens = describe_former([cell])
     if isinstance(cell.verdict, Inconclusive):
         return "none: the cell was not measured"
+    if isinstance(cell.verdict, Depends):
+        return "none: run 1 is the golden; only answers in other modes differ"
     if tokens is None:
         return "none: there is no divergence to explain"
     return f"{Cause.DEFINITION.value}: tokens {tokens}"
+
+
+def _modes(cell: CellReport) -> Iterator[Iterable[str]]:
+    """Yield how answers compare with run 1 in each mode, and where they first differ."""
+    for row in invariances([cell]):
+        yield [
+            "modes: answers compared with run 1",
+            *(f"{_INDENT}{text}" for text in columns(mode_table(row))),
+            *_labelled([*format_doubts([row])]),
+            f"{_INDENT}{MISSED}",
+        ]
+    for result in cell.modes:
+        explanation = explain_mode(cell, result)
+        if explanation is not None:
+            place = format_place(explanation.divergence)
+            known = [("answers", format_difference(result)), *evidence(explanation)]
+            yield [f"first difference in {result.mode}, {place}", *_labelled(known)]
 
 
 def _since(cell: CellReport, found: Diagnosis | None, committed: Golden | None) -> Iterator[str]:
@@ -380,7 +407,7 @@ def _changed(found: Diagnosis) -> Iterator[str]:
 
 
 def _labelled(lines: Sequence[_Line]) -> Iterator[str]:
-    width = max(len(label) for label, _ in lines)
+    width = max((len(label) for label, _ in lines), default=0)
     for label, text in lines:
         indent = " " * (2 * len(_INDENT) + width)
         yield from _wrapped(f"{_INDENT}{label:<{width}}{_INDENT}{text}", indent)

@@ -9,8 +9,10 @@ from typing import Any, Final, Literal, TypeAlias, assert_never
 from repro_gate.core.outcome import Outcome, decide, exit_code_for
 from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.generation import text_of
+from repro_gate.core.tokens.modes import Level
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.modes import invariances
 from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
 from repro_gate.reports.findings.wording import WORDS
 from repro_gate.reports.text.escape import one_line, optional
@@ -36,6 +38,31 @@ class CellSummary:
     verdict: str
     text: str | None
     """The output of run 1; null for log-probabilities, and where there was no run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModeSummary:
+    """One mode of a model in a suite, over all of its cells."""
+
+    suite: str
+    model: str
+    mode: str
+    required: Level
+    result: str
+    """`holds`, `better` than required, `depends`, `unproven`, or `-` where nothing is required."""
+    answers: int
+    same_tokens: int
+    """How many answers have the tokens of run 1."""
+    same_bits: int | None
+    """How many have its log-probabilities too, to the bit; null where they are not compared."""
+    shift: float | None
+    """The largest change of a log-probability before a divergence, in nats."""
+    tokens: int
+    """How many were compared."""
+    running: int | None
+    """The sequences at work at once, of the cell with the fewest."""
+    missed: float | None
+    """The chance that no token would differ if 0.5 % did; null where some do, or unproven."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +114,8 @@ class Summary:
     counts: Counts
     cells: tuple[CellSummary, ...]
     """Those of tokens first, in the order of the matrix; the same order as in `result`."""
+    modes: tuple[ModeSummary, ...]
+    """Of served models whose suite compares answers in modes."""
     findings: tuple[FindingSummary, ...]
     """Of the token gate first, its grades before its cells; a cell that agrees is none."""
 
@@ -100,10 +129,13 @@ def summary_of(result: CheckResult) -> Summary:
                 exit_code=exit_code_for(report).value,
                 counts=_counts([report]),
                 cells=tuple(_cells(report)),
+                modes=tuple(_modes(report)),
                 findings=(*_token_findings(report), *_logprob_findings(report)),
             )
         case UnfinishedCheck(exit_code=code):
-            return Summary(outcome=None, exit_code=code, counts=_counts([]), cells=(), findings=())
+            return Summary(
+                outcome=None, exit_code=code, counts=_counts([]), cells=(), modes=(), findings=()
+            )
         case _:
             assert_never(result)
 
@@ -156,6 +188,25 @@ def _cells(report: GateReport) -> Iterator[CellSummary]:
             )
 
 
+def _modes(report: GateReport) -> Iterator[ModeSummary]:
+    for row in invariances(report.cells):
+        for entry in row.entries:
+            yield ModeSummary(
+                suite=one_line(row.suite),
+                model=one_line(row.model),
+                mode=str(entry.mode),
+                required=entry.level,
+                result=entry.word,
+                answers=entry.answers,
+                same_tokens=entry.same_tokens,
+                same_bits=entry.same_bits,
+                shift=entry.shift,
+                tokens=entry.tokens,
+                running=entry.running,
+                missed=entry.missed,
+            )
+
+
 def _token_findings(report: GateReport) -> Iterator[FindingSummary]:
     for finding in (*grade_findings(report), *token_findings(report)):
         yield _summary_of(finding, gate="tokens", suite=None)
@@ -186,6 +237,7 @@ def _summary_of(finding: Finding, *, gate: Gate, suite: str | None) -> FindingSu
         evidence=(
             *optional("grade", description.grade),
             *optional("tokens", finding.former),
+            *finding.modes,
             *finding.lines,
         ),
         advice=one_line(description.advice),

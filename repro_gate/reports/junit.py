@@ -24,6 +24,7 @@ from repro_gate.reports.findings.logprob_wording import (
     suite_test_lines,
     weight_lines,
 )
+from repro_gate.reports.findings.modes import invariances, mode_lines, mode_table
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.tokens import grade_findings
 from repro_gate.reports.findings.wording import (
@@ -33,6 +34,7 @@ from repro_gate.reports.findings.wording import (
     describe_orphan,
 )
 from repro_gate.reports.text.escape import Escaped, format_change, one_line, optional
+from repro_gate.reports.text.format import columns
 
 _ORPHANS = "repro-gate.orphans"
 _CONTROLS = "repro-gate.controls"
@@ -66,7 +68,7 @@ def render_junit(report: GateReport) -> str:
     for name, cases in suites:
         attributes = {"name": name, **_counts(cases), "timestamp": started}
         _fill_suite(ET.SubElement(root, "testsuite", attributes), cases, properties)
-    output = [*_grade_lines(report), *_note_lines(report)]
+    output = [*_mode_lines(report), *_grade_lines(report), *_note_lines(report)]
     if output:
         # Every check has a suite: if nothing was checked, that of the check itself.
         ET.SubElement(root[0], "system-out").text = "\n".join(output)
@@ -94,6 +96,7 @@ def _cell_case(cell: CellReport, report: GateReport) -> _Case:
     former, explanation = describe_former([cell]), explain(cell)
     lines = [
         *([] if former is None else [("tokens", former)]),
+        *mode_lines([cell]),
         *(evidence(explanation) if explanation else ()),
     ]
     return _case(
@@ -190,6 +193,12 @@ def _check_case(report: GateReport) -> Iterator[_Case]:
             kind=outcome.value,
             message=one_line(summary.explain_outcome(report)),
         )
+
+
+def _mode_lines(report: GateReport) -> Iterable[str]:
+    for row in invariances(report.cells):
+        yield one_line(f"modes of {row.model} in suite {row.suite}")
+        yield from (f"  {text}" for text in columns(mode_table(row)))
 
 
 def _grade_lines(report: GateReport) -> Iterable[str]:

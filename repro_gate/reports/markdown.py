@@ -17,6 +17,7 @@ from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.wording import WORDS, describe, describe_control
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
+from repro_gate.reports.markdown_modes import better_blocks, mode_blocks
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, details, document, fence, mark, table
 
@@ -34,6 +35,7 @@ def render_markdown(report: GateReport) -> str:
     return document(
         [
             *_head(report),
+            *_modes(report),
             *finding_blocks(report),
             *_notes(report),
             *(_tokens(report) if summary.has_tokens(report) else ()),
@@ -64,6 +66,13 @@ def _head(report: GateReport) -> Iterator[Block]:
             ["verdict", "cells"], [[word, str(report.counts.get(word, 0))] for word in WORDS]
         )
     yield [f"- {code(part.suite)}: {part_line(part, report)}" for part in report.logprobs]
+
+
+def _modes(report: GateReport) -> Iterator[Block]:
+    blocks = [*mode_blocks(report), *better_blocks(report)]
+    if blocks:
+        yield ["## Modes"]
+        yield from blocks
 
 
 def _notes(report: GateReport) -> Iterator[Block]:

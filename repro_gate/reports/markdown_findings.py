@@ -72,6 +72,7 @@ def _finding(finding: Finding) -> Iterator[Block]:
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield [f"- {code(cell_id)}" for cell_id in finding.listed]
+    yield figure_block(finding.modes)
     if finding.explanation is not None:
         yield fence(_diff(finding.explanation), "diff")
     yield figure_block(finding.lines)

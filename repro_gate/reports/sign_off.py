@@ -3,6 +3,7 @@
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import islice
 from typing import TypeVar
 
 from repro_gate.core.logprobs.report import LogprobCellReport
@@ -12,12 +13,14 @@ from repro_gate.core.sign_off.measured import Checkout, NamedTest, Refusal
 from repro_gate.core.sign_off.statement import Result, Statement, Waiver, format_time
 from repro_gate.core.sign_off.verification import Evidence, tests_of
 from repro_gate.core.tokens.golden import MODEL_SHA256
+from repro_gate.reports.findings.modes import invariances, mode_table
 from repro_gate.reports.text.escape import Escaped, message, one_line
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import code, document, table
 
 _DEVICE_FACTS = ("device.description", "host.cpu")
 """Of an engine; the first one that it reports describes its device."""
+_MODE_COLUMNS = ("mode", "required", "result", "equal answers")
 _STYLE = (
     "body{font:15px/1.5 sans-serif;max-width:85em;margin:2em auto;padding:0 1em}"
     "table{border-collapse:collapse}th,td{border:1px solid #bbb;padding:.2em .6em;text-align:left}"
@@ -147,6 +150,9 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
         ],
         "No tokens were checked.",
     )
+    modes = list(_modes(tests))
+    if modes:
+        yield _Section("Modes", ("model", "suite", "profile", *_MODE_COLUMNS), modes)
     yield _Section(
         "Log-probabilities",
         ("suite", "policy", "source", "agree", "draws"),
@@ -180,6 +186,14 @@ def _sections(release: SignedRelease) -> Iterator[_Section]:
             for waiver in waivers
         ],
     )
+
+
+def _modes(tests: Iterable[NamedTest]) -> Iterator[tuple[str, ...]]:
+    groups = _groups(tests, CellReport, lambda found: found.cell.model)
+    for (model, suite, profile), cells in groups:
+        for row in invariances(cells):
+            for words in islice(mode_table(row), 1, None):
+                yield *map(_Data, (model, suite, profile)), *words[: len(_MODE_COLUMNS)]
 
 
 def _machines(evidence: Evidence) -> Iterator[tuple[str, ...]]:

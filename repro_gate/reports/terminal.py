@@ -20,10 +20,18 @@ from repro_gate.reports.findings.logprob_wording import (
     format_usability,
 )
 from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.modes import (
+    MISSED,
+    format_doubts,
+    invariances,
+    mode_table,
+    tightened,
+)
 from repro_gate.reports.findings.notes import Note, check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import Finding, grade_findings, token_findings
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import optional
+from repro_gate.reports.text.format import columns
 
 
 def render_terminal(report: GateReport, console: Console) -> None:
@@ -53,6 +61,7 @@ def _lines(report: GateReport) -> Iterator[Text]:
             yield from _finding(finding)
         yield from chain.from_iterable(map(_note, (*suite_test_notes(part), *logprob_notes(part))))
     yield from chain.from_iterable(map(_note, check_notes(report)))
+    yield from _modes(report)
     if summary.has_tokens(report):
         yield from _overview(report)
     for part in report.logprobs:
@@ -75,6 +84,20 @@ def _note(note: Note) -> Iterator[Text]:
     yield Text()
 
 
+def _modes(report: GateReport) -> Iterator[Text]:
+    rows = invariances(report.cells)
+    for row in rows:
+        yield _title("modes", escape.one_line(f"{row.model} in suite {row.suite}"), row.outcome)
+        yield from (_line(f"  {text}") for text in columns(mode_table(row)))
+        yield from _aligned([*format_doubts([row])])
+    for suite, better in tightened(report):
+        yield _title("better than required", escape.one_line(suite), Outcome.PASSED)
+        yield _line(f"  {better}")
+    if rows:
+        yield _line(MISSED)
+        yield Text()
+
+
 def _overview(report: GateReport) -> Iterator[Text]:
     models = summary.by_model(report)
     rows = [
@@ -82,9 +105,7 @@ def _overview(report: GateReport) -> Iterator[Text]:
         for model, cells in models.items()
     ]
     rows.append((escape.one_line("controls"), summary.format_controls(report), ""))
-    widths = [max(len(row[column]) for row in rows) for column in range(2)]
-    for name, first, second in rows:
-        yield _line(f"{name:<{widths[0]}}  {first:<{widths[1]}}  {second}".rstrip())
+    yield from map(_line, columns(rows))
 
 
 def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
@@ -127,6 +148,6 @@ def _line(text: str, look: str = "") -> Text:
 
 
 def _aligned(lines: Sequence[tuple[str, str]]) -> Iterator[Text]:
-    width = max(len(label) for label, _ in lines)
+    width = max((len(label) for label, _ in lines), default=0)
     for label, text in lines:
         yield Text.assemble("  ", (f"{label:<{width}}", "dim"), "  ", escape.log_line(text))

@@ -191,6 +191,14 @@ def depending_of(cell: Cell, first: Generation, other: Generation) -> CellReport
     return cell_report_of(verdict, cell, generation=first, modes=(result.judged(Proof.SEEN),))
 
 
+def _unproven_of(cell: Cell, *, reason: str, remedy: str) -> CellReport:
+    """Return the report on a cell whose answers are not known to share a batch."""
+    result = ModeResult(
+        mode=Mode(ModeKind.MIXED, 8), level=Level.TOKENS, reason=reason, remedy=remedy
+    )
+    return cell_report_of(Inconclusive(reason=reason, remedy=remedy), cell, modes=(result,))
+
+
 def hostile_generation_of(text: str, *ids: int) -> Generation:
     """Return a generation in which every token is `text`."""
     data = text.encode("utf-8", errors="surrogatepass")
@@ -232,6 +240,7 @@ def hostile_report_of(text: str) -> GateReport:
         cell_report_of(Vacuous(factor=Factor.SEED), cell_of(seed=46, text=text)),
         depending_of(cell_of(seed=48, text=text), observed, other),
         cell_report_of(not_measured, cell_of(seed=47, text=text), runs=0, generation=None),
+        _unproven_of(cell_of(seed=49, text=text), reason=reason, remedy=text),
     )
     return gate_report_of(
         *(replace(found, suite=text) for found in cells),

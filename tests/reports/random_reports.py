@@ -62,7 +62,9 @@ from repro_gate.core.tokens.generation import (
     first_divergence,
 )
 from repro_gate.core.tokens.golden import FactChange, Facts, Golden
+from repro_gate.core.tokens.modes import Answer, Level, ModeResult, mode_of
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     Inconclusive,
     Match,
@@ -210,7 +212,7 @@ class RandomReports:
 
     @cached_property
     def _diverging_cells(self) -> st.SearchStrategy[CellReport]:
-        """Draw a cell that drifted, or one whose runs differ."""
+        """Draw a cell that drifted, depends on a mode, or whose runs differ."""
         return st.builds(
             _diverging,
             self._measured_cells,
@@ -219,6 +221,18 @@ class RandomReports:
             facts=self._facts,
             changes=few(self._changes),
             run=st.none() | st.integers(2, 40),
+            mode=st.none() | self._modes,
+        )
+
+    @cached_property
+    def _modes(self) -> st.SearchStrategy[ModeResult]:
+        """Draw the result of a mode in which no answer was compared yet."""
+        return st.builds(
+            ModeResult,
+            mode=st.sampled_from([mode_of(name) for name in ("mixed-8", "repeat", "restart")]),
+            level=st.sampled_from([Level.TOKENS, Level.BITS]),
+            reason=self.reasons,
+            remedy=st.none() | self.texts,
         )
 
     @cached_property
@@ -495,12 +509,18 @@ def _diverging(
     facts: Facts,
     changes: tuple[FactChange, ...],
     run: int | None,
+    mode: ModeResult | None,
 ) -> CellReport:
-    """Return a cell whose run `run` differs, or without it one that drifted, if the pair does."""
+    """Return a cell whose run or mode differs, or without them one that drifted, if the pair does.
+
+    Where the pair does not, or not in what the mode requires, the cell is as usual.
+    """
     first, observed = (_asked(usual.cell, each) for each in pair)
     divergence = first_divergence(first, observed)
     if divergence is None:
         return usual
+    if mode is not None:
+        return _depending(usual, first, observed, mode)
     if run is not None:
         unstable = Nondeterministic(
             run=run,
@@ -512,6 +532,19 @@ def _diverging(
     golden = Golden(cell=usual.cell, profile="cpu", generation=first, provenance=facts)
     drift = Drift(divergence=divergence, golden=golden, provenance=changes)
     return replace(usual, verdict=drift, generation=observed)
+
+
+def _depending(
+    usual: CellReport, first: Generation, answer: Generation, mode: ModeResult
+) -> CellReport:
+    """Return a cell of which an answer in a mode differs, or was not proven to be in it."""
+    # A margin is not negative: a random trace is not in order.
+    result = mode.with_answer(
+        replace(first, trace=()), Answer(generation=answer, shift=0.5, running=3, cached=2)
+    )
+    lost = Inconclusive(reason=result.reason or "x", remedy=result.remedy)
+    verdict = Depends(modes=(result.mode,)) if result.falls_short else lost
+    return replace(usual, verdict=verdict, generation=first, modes=(result,), provenance=None)
 
 
 def _asked(cell: Cell, generation: Generation) -> Generation:

@@ -21,6 +21,7 @@ from repro_gate.reports.explain import WIDTH, render_explanation
 from tests.fakes.values import CHAT, GREEDY, golden_of, verification_of
 from tests.reports.conftest import GRADES
 from tests.reports.random_reports import foreign_texts
+from tests.reports.served import dependent
 
 Text = Callable[..., Generation]
 Cells = Callable[..., CellReport]
@@ -324,7 +325,7 @@ def test_every_verdict_has_a_page(
     text = page(gate_report(any_cell))
     assert text.startswith(f"{any_cell.verdict.word}  {any_cell.id}\n")
     assert ("there is no divergence to explain" in text) == (
-        any_cell.verdict.word not in {"drift", "nondeterministic", "inconclusive"}
+        any_cell.verdict.word not in {"drift", "nondeterministic", "depends", "inconclusive"}
     )
     assert ("the cell was not measured" in text) == (any_cell.verdict.word == "inconclusive")
 
@@ -357,3 +358,19 @@ def test_a_candidate_is_no_command_of_a_log(
     assert "most likely tokens" in text
     assert "##[" not in text
     assert max(map(len, text.splitlines())) == WIDTH
+
+
+def test_every_mode_has_its_first_difference(snapshot: SnapshotAssertion) -> None:
+    """Also one that is not required to be equal; the margin is that of run 1."""
+    report = dependent()
+
+    assert render_explanation(report, report.cells[0], None, None) == snapshot
+
+
+def test_a_mode_without_a_proof_has_its_reason() -> None:
+    """Below the table."""
+    report = dependent()
+    page = render_explanation(report, report.cells[-1], None, None)
+
+    assert "concurrent-8  not proven: the server worked on 1 sequence" in page
+    assert "first difference" not in page

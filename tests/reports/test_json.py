@@ -23,6 +23,7 @@ from repro_gate.reports.json import summary_data
 from tests.fakes.logprob_reports import effect_of, logprob_cell_report_of, weight_report_of
 from tests.reports.conftest import cell_of, cell_report_of, drift_of, gate_report_of, generation_of
 from tests.reports.random_reports import HOSTILE
+from tests.reports.served import dependent
 
 Build = Callable[..., GateReport]
 
@@ -50,6 +51,7 @@ def test_findings_outcome_and_counts_stand_first() -> None:
                 "text": " hi",
             }
         ],
+        "modes": [],
         "findings": [],
     }
 
@@ -188,4 +190,26 @@ def _texts(data: Any) -> Iterator[str]:
         case str():
             yield data
         case _:
-            assert data is None or isinstance(data, int)
+            assert data is None or isinstance(data, int | float)
+
+
+def test_modes_are_rows_for_jq() -> None:
+    """A row for each model, suite and mode, with all numbers of the table."""
+    rows = summary_of(dependent())["modes"]
+
+    assert len(rows) == 18
+    assert rows[1] == {
+        "suite": "served",
+        "model": "smollm2",
+        "mode": "concurrent-8",
+        "required": "tokens",
+        "result": "depends",
+        "answers": 24,
+        "same_tokens": 17,
+        "same_bits": 16,
+        "shift": 0.0075,
+        "tokens": 216,
+        "running": 8,
+        "missed": None,
+    }
+    assert rows[0]["missed"] == 0.995**216

@@ -21,6 +21,7 @@ from tests.fakes.logprob_reports import (
     unmeasured_of,
     weight_report_of,
 )
+from tests.reports.served import dependent
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
@@ -40,7 +41,7 @@ def test_suites_controls_and_orphans_are_separate_suites(rich_report: GateReport
     """Each suite counts its own cases."""
     counted = ("name", "tests", "failures", "errors")
     assert [tuple(map(suite.get, counted)) for suite in suites_of(rich_report)] == [
-        ("embedded", "9", "6", "2"),
+        ("embedded", "10", "7", "2"),
         ("repro-gate.orphans", "2", "2", "0"),
         ("repro-gate.controls", "2", "1", "0"),
     ]
@@ -52,8 +53,8 @@ def test_root_counts_everything_and_has_the_time(rich_report: GateReport) -> Non
 
     assert root.attrib == {
         "name": "repro-gate",
-        "tests": "13",
-        "failures": "9",
+        "tests": "14",
+        "failures": "10",
         "errors": "2",
         "skipped": "0",
         "time": "12.500000",
@@ -214,3 +215,14 @@ def test_log_probabilities_alone_have_no_engine_time(logprob_suite_report: Build
         "check.tool_version",
         "check.wall_s",
     ]
+
+
+def test_a_cell_that_depends_on_a_mode_has_its_differences() -> None:
+    """The table of modes is in the output of the first suite."""
+    failures = [case.find("failure") for case in cases_of(dependent())]
+    texts = [found.text or "" for found in failures if found is not None]
+    output = suites_of(dependent())[0].findtext("system-out") or ""
+
+    assert "concurrent-8: 2 of 8 answers have other tokens, first at output[5]" in texts[0]
+    assert "remedy: -np 1 (every bit was equal when measured)" in texts[0]
+    assert output.startswith("modes of smollm2 in suite served\n  mode          required  result")

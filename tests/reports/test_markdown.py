@@ -34,6 +34,7 @@ def test_findings_come_first(rich_report: GateReport) -> None:
     titles = [line for line in render_markdown(rich_report).splitlines() if line[:3] == "## "]
 
     assert titles == [
+        "## Modes",
         "## Findings",
         "## Notes",
         "## Model `tiny-qwen2`",

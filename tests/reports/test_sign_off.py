@@ -33,6 +33,7 @@ from tests.fakes.releases import (
     waiver_of,
 )
 from tests.fakes.values import PROFILE, digest_of, golden_of, suite_of
+from tests.reports.served import result_of
 
 PAYLOAD = "e1" * 32
 HOSTILE = "`|x</td><script>alert(1)</script>\n# y <!-- @all"
@@ -250,3 +251,14 @@ def test_a_refusal_is_four_lines_of_bounded_text() -> None:
         f"    found {'f' * 1000}... and 1000 more characters",
         "    mend it",
     ]
+
+
+def test_modes_are_signed_with_their_levels() -> None:
+    """A release of models that were checked alone only has no such table."""
+    cell = replace(matched(HAIKU), modes=(result_of("alone"), result_of("concurrent-8")))
+    page = render_markdown(release_of(evidence_of(file_of(report_of(cell)))))
+
+    assert "## Modes" not in render_markdown(release_of())
+    rows = page.split("## Modes")[1].splitlines()[2:6]
+    assert rows[0] == "| model | suite | profile | mode | required | result | equal answers |"
+    assert rows[3].endswith(" | concurrent-8 | tokens | better | 8/8 bits |")

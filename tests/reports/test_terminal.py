@@ -1,5 +1,6 @@
 """The report at a terminal and in a log."""
 
+import re
 from collections.abc import Callable
 from io import StringIO
 
@@ -24,10 +25,12 @@ from tests.fakes.logprob_reports import (
     suite_test_of,
     weight_report_of,
 )
+from tests.reports.served import dependent
 
 Found = Callable[..., CellReport]
 Build = Callable[..., GateReport]
 Print = Callable[[GateReport], str]
+DIFFERENT = "17/24 tokens, 16/24 bits, 0.0075 nats"
 LOST = Inconclusive(reason="the device is busy", remedy="nvidia-smi")
 
 
@@ -249,3 +252,19 @@ def test_log_probabilities_alone_have_no_token_lines(
 
     assert "no control was run" not in text
     assert "engine" not in text
+
+
+def test_modes_are_a_table_before_the_overview(on_terminal: Print) -> None:
+    """A line for each mode, what was not proven, and what could be required."""
+    lines = on_terminal(dependent()).split("\n\n")[-2].splitlines()
+
+    assert lines[0] == "modes  smollm2 in suite served"
+    assert [re.split(r"  +", line.strip()) for line in lines[1:4]] == [
+        ["mode", "required", "result", "equal answers", "tokens", "at once", "missed"],
+        ["alone", "bits", "holds", "24/24 bits", "216", "1", "33.9 %"],
+        ["concurrent-8", "tokens", "depends", DIFFERENT, "216", "8", "-"],
+    ]
+    assert lines[-4].startswith("  concurrent-8  not proven: the server worked on 1 sequence")
+    assert lines[-3] == "better than required  served"
+    assert lines[-2].startswith('  modes = { alone = "bits", concurrent-8 = "tokens"')
+    assert lines[-1].startswith("missed: the chance that none")

@@ -9,6 +9,7 @@ from repro_gate.core.report import CellReport
 from repro_gate.core.text import escape_bytes
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token, text_of
+from repro_gate.core.tokens.modes import ModeResult
 from repro_gate.core.tokens.verdicts import (
     Depends,
     Drift,
@@ -69,9 +70,12 @@ def explain(cell: CellReport) -> Explanation | None:
     match cell.verdict:
         case Drift(golden=golden, divergence=divergence):
             explanation = explain_change(cell.cell, golden.generation, first, divergence)
-        case Nondeterministic() as verdict:
-            explanation = _of_runs(cell.cell, verdict, first)
-        case Match() | Depends() | Unrecorded() | Vacuous() | Inconclusive():
+        case Nondeterministic(divergence=divergence) as verdict:
+            explanation = _from_run_1(cell.cell, first, divergence, f"run {verdict.run}")
+        case Depends():
+            short = (explain_mode(cell, each) for each in cell.modes if each.falls_short)
+            explanation = min(filter(None, short), key=_order)
+        case Match() | Unrecorded() | Vacuous() | Inconclusive():
             return None
         case _:
             assert_never(cell.verdict)
@@ -80,6 +84,15 @@ def explain(cell: CellReport) -> Explanation | None:
     position = explanation.divergence.position
     verified = next(iter(cell.verification[position : position + 1]), None)
     return replace(explanation, verified=verified)
+
+
+def explain_mode(cell: CellReport, result: ModeResult) -> Explanation | None:
+    """Return where the answers of a cell in a mode first diverge from run 1, if they do."""
+    if cell.generation is None or result.divergence is None:
+        return None
+    margin = result.margin if cell.cell.sampler.is_greedy else None
+    found = _from_run_1(cell.cell, cell.generation, result.divergence, str(result.mode))
+    return replace(found, margin=margin)
 
 
 def explain_change(
@@ -173,18 +186,25 @@ def _format_distance(token: VerifiedToken, distance: float, explanation: Explana
     return f"{distance:.4f} (0 is a tie); probability {chances}"
 
 
-def _of_runs(cell: Cell, verdict: Nondeterministic, first: Generation) -> Explanation:
-    divergence = verdict.divergence
+def _from_run_1(
+    cell: Cell, first: Generation, divergence: Divergence, observed_by: str
+) -> Explanation:
+    """Return the divergence of an answer of which only the differing token was kept."""
     before, expected = _parts(first, divergence)
     return Explanation(
         divergence=divergence,
         expected_by="run 1",
-        observed_by=f"run {verdict.run}",
+        observed_by=observed_by,
         before=before,
         expected=expected,
         observed=None,
         margin=_margin(cell, first, divergence),
     )
+
+
+def _order(explanation: Explanation) -> tuple[int, int]:
+    divergence = explanation.divergence
+    return tuple(Place).index(divergence.place), divergence.position
 
 
 def _margin(cell: Cell, generation: Generation, divergence: Divergence) -> float | None:

@@ -16,7 +16,8 @@ from repro_gate.core.tokens.grade import (
     GradeReason,
     GradeWord,
 )
-from repro_gate.core.tokens.verdicts import Drift
+from repro_gate.core.tokens.verdicts import Depends, Drift
+from repro_gate.reports.findings.modes import remedy_of
 from repro_gate.reports.findings.wording import (
     ACCEPT_OR_START_WITH,
     ADVICE_WITH_REMEDY,
@@ -81,7 +82,10 @@ def format_grades(cells: Iterable[CellReport], report: GateReport, *, of: int) -
 
 
 def describe_graded(cell: CellReport, report: GateReport) -> Description:
-    """Describe the verdict on a cell, with the grade of its drift."""
+    """Describe the verdict on a cell, with the grade of its drift and what helps its server."""
+    if isinstance(cell.verdict, Depends):
+        described, known = describe(cell), remedy_of(cell, report)
+        return described if known is None else replace(described, remedy=one_line(known))
     grade = report.grade_of(cell)
     if grade is None or not _is_of_use(grade):
         return describe(cell)

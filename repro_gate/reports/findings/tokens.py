@@ -28,6 +28,7 @@ from repro_gate.reports.findings.grades import (
     grade_lines,
     rank_of,
 )
+from repro_gate.reports.findings.modes import mode_lines
 from repro_gate.reports.findings.wording import (
     WORDS,
     Description,
@@ -67,6 +68,8 @@ class Finding:
     description: Description
     former: Escaped | None = None
     """How the tokens compare with the goldens of other definitions."""
+    modes: tuple[Line, ...] = ()
+    """How the answers differ in each mode in which they must not."""
     lines: tuple[Line, ...] = ()
     command: str | None = None
     """Accepts the finding; None when it has to be fixed instead."""
@@ -104,6 +107,7 @@ class Finding:
         yield from optional("grade", self.description.grade)
         yield from optional("tokens", self.former)
         yield from limited(self.noun, self.listed)
+        yield from self.modes
         yield from self.lines
         yield from limited(
             "changed", [format_change(change) for change in self.description.suspects]
@@ -122,8 +126,9 @@ def token_findings(report: GateReport) -> tuple[Finding, ...]:
     unmatched = [cell for cell in report.cells if not isinstance(cell.verdict, Match)]
     groups: dict[Hashable, list[CellReport]] = defaultdict(list)
 
-    def place(cell: CellReport) -> tuple[int, int]:
-        return WORDS.index(cell.verdict.word), rank_of(report.grade_of(cell))
+    def place(cell: CellReport) -> tuple[int, int, int]:
+        others = sum(each.other_tokens for each in cell.modes if each.falls_short)
+        return WORDS.index(cell.verdict.word), rank_of(report.grade_of(cell)), -others
 
     for cell in sorted(unmatched, key=place):
         groups[_key(cell, report)].append(cell)
@@ -227,6 +232,9 @@ def is_acceptable(cell: CellReport, report: GateReport) -> bool:
 def _key(cell: CellReport, report: GateReport) -> Hashable:
     """Return a key that is equal for cells of one finding."""
     explanation, description = explain(cell), describe_graded(cell, report)
+    if isinstance(cell.verdict, Depends):
+        # Each cell diverges in its own place, for the same reason.
+        return cell.verdict.word, description, cell.suite, cell.cell.model
     # All digests are different.
     if explanation is None or explanation.divergence.place is Place.LOGITS:
         return cell.verdict.word, description, None
@@ -248,6 +256,7 @@ def _cell_finding(
         outcome=outcome_of_cell(first, report),
         description=describe_graded(first, report),
         former=None if former is None else one_line(former),
+        modes=tuple(mode_lines(cells)),
         lines=escape_lines(evidence(explanation)) if explanation else (),
         command=_command(cells, report, others),
         repeat=_repeat(cells, report),

@@ -21,6 +21,7 @@ from repro_gate.core.tokens.verdicts import (
     Verdict,
 )
 from repro_gate.reports.findings.divergence import format_place
+from repro_gate.reports.findings.modes import depends_claim
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escaped
 
@@ -37,6 +38,9 @@ ACCEPT_OR_START_WITH: Final = "If the change is intended, accept it. Otherwise s
 _ADVICE_ALONE: Final = "Find what differs between two runs; no golden can match until they agree."
 _ADVICE_SHARED: Final = (
     "Check with contexts = 1 in the engine's settings: it shows whether runs depend on each other."
+)
+_ADVICE_DEPENDS: Final = (
+    "Change how the server batches or caches, or require a lower level of these modes."
 )
 ADVICE_WITH_REMEDY: Final = "Apply the remedy and check again."
 _ADVICE_WITHOUT_REMEDY: Final = (
@@ -101,8 +105,8 @@ def describe(cell: CellReport) -> Description:
                 advice=ACCEPT_OR_START_WITH.format("what changed"),
                 suspects=tuple(map(escape.escape_change, verdict.provenance)),
             )
-        case Depends() as verdict:
-            found = _depending(verdict)
+        case Depends():
+            found = Description(claim=depends_claim(cell), advice=_ADVICE_DEPENDS)
         case Unrecorded(reason=reason):
             found = Description(
                 claim="no golden recorded for this cell on this machine profile",
@@ -116,14 +120,6 @@ def describe(cell: CellReport) -> Description:
         case _:
             assert_never(cell.verdict)
     return _with_unfinished(found, cell)
-
-
-def _depending(verdict: Depends) -> Description:
-    modes = ", ".join(map(str, verdict.modes))
-    return Description(
-        claim=f"the runs alone match the golden, but answers differ in {modes}",
-        advice="Find what the answers share there; no golden can cover what depends on it.",
-    )
 
 
 def _vacuous(verdict: Vacuous, cell: CellReport) -> Description:

@@ -33,6 +33,7 @@ from repro_gate.reports.github.state import explain_no_verdict, no_verdict_block
 from repro_gate.reports.markdown import control_blocks, provenance_blocks, timing_block
 from repro_gate.reports.markdown_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import part_line, suite_blocks
+from repro_gate.reports.markdown_modes import better_blocks, mode_blocks
 from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.format import plural
@@ -72,6 +73,8 @@ _FORK: Final = (
 
 def passed_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     """Yield the sections of a check that passed, with the drifts that its suites let pass."""
+    yield from _modes(report)
+    yield from _better(report)
     yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
     yield from _shared(report)
@@ -88,9 +91,10 @@ def passed_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
 def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     """Yield the sections of a check with findings.
 
-    The grades of drift decide what to do, so they come first. An overview of many findings comes
-    before the folded ones, which may not fit.
+    What answers depend on and the grades of drift decide what to do, so they come first. An
+    overview of many findings comes before the folded ones, which may not fit.
     """
+    yield from _modes(report)
     yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
     if _new(report) and run.from_fork:
@@ -108,6 +112,18 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     if more:
         yield Section(block=_list(more, "finding"), findings=len(more))
     yield from _rest(report)
+
+
+def _modes(report: GateReport) -> Iterator[Section]:
+    blocks = list(mode_blocks(report))
+    if blocks:
+        yield Section(name="modes", block=joined(blocks))
+
+
+def _better(report: GateReport) -> Iterator[Section]:
+    blocks = list(better_blocks(report))
+    if blocks:
+        yield _folded("More holds than is required", blocks)
 
 
 def _grades(report: GateReport) -> Iterator[Section]:
@@ -228,6 +244,7 @@ def _overview(report: GateReport) -> Iterator[Section]:
 
 
 def _rest(report: GateReport) -> Iterator[Section]:
+    yield from _better(report)
     if summary.has_tokens(report):
         yield _folded("Controls", control_blocks(report))
     if report.notes:

@@ -156,6 +156,7 @@ def _blocks(finding: Finding, shared: SharedChanges) -> Iterator[Block]:
     if finding.former is not None:
         yield [f"Tokens: {finding.former}."]
     yield _ids(finding.listed)
+    yield _figures(finding.modes)
     if finding.explanation is None:
         yield _figures(finding.lines)
     else:

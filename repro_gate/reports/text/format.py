@@ -1,6 +1,7 @@
 """Numbers for readers, with as many digits as matter."""
 
 import math
+from collections.abc import Iterable, Iterator, Sequence
 
 _UNKNOWN = "not known"
 _MIN_FIXED = 0.0001
@@ -46,3 +47,12 @@ def amount(value: float) -> str:
 def usd(value: float) -> str:
     """Return a price with two significant digits if it is small."""
     return f"{value:.2f} USD" if value >= 1 else f"{value:.2g} USD"
+
+
+def columns(rows: Iterable[Sequence[str]]) -> Iterator[str]:
+    """Yield the rows of a table, at least one, with their columns aligned."""
+    table = list(rows)
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for row in table:
+        cells = (f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True))
+        yield "  ".join(cells).rstrip()

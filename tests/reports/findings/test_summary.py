@@ -53,8 +53,8 @@ def test_outcome_of_a_pass(gate_report: Build, cell_report: Found) -> None:
 def test_outcome_of_everything_wrong(rich_report: GateReport) -> None:
     """Every failure is listed."""
     assert summary.explain_outcome(rich_report) == (
-        "6 of 9 cells with a finding; 2 orphaned goldens; "
-        "1 of 2 controls showed no difference; 2 of 9 cells not measured"
+        "7 of 10 cells with a finding; 2 orphaned goldens; "
+        "1 of 2 controls showed no difference; 2 of 10 cells not measured"
     )
 
 

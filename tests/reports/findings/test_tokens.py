@@ -147,6 +147,7 @@ def test_inconclusive_findings_are_last(rich_report: GateReport) -> None:
         "nondeterministic",
         "drift",
         "drift",
+        "depends",
         "unrecorded",
         "vacuous",
         "orphaned",

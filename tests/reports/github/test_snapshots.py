@@ -20,6 +20,7 @@ from tests.reports.github.samples import (
     fixed,
     unmeasured,
 )
+from tests.reports.served import dependent, steady
 
 EVIDENCES: dict[str, CheckResult | None] = {
     "drifted": FinishedCheck(report=drifted()),
@@ -31,6 +32,8 @@ EVIDENCES: dict[str, CheckResult | None] = {
     "allowed": FinishedCheck(
         report=graded_report_of(FailingDrift.BEYOND_ROUNDING, GradeWord.CONSISTENT)
     ),
+    "dependent": FinishedCheck(report=dependent()),
+    "steady": FinishedCheck(report=steady()),
     "interrupted": FinishedCheck(report=replace(fixed(), interrupted=True)),
     "interrupted_after_a_finding": FinishedCheck(report=replace(drifted(), interrupted=True)),
     "unmeasured": FinishedCheck(report=unmeasured()),
