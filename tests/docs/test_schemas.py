@@ -116,6 +116,7 @@ def test_the_reference_of_a_report_has_what_people_read() -> None:
 _SHOWN = (
     "counts",
     "cell_summary",
+    "mode_summary",
     "finding_summary",
     "changed_fact",
     "tagged_finished_check",
