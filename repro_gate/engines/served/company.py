@@ -1,13 +1,15 @@
 """How many sequences a server works at, counted while requests are in flight."""
 
+from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from threading import Condition, Thread
 from typing import Final
 
+from repro_gate.engines.served.dialects.dialect import Work
 from repro_gate.engines.served.http import ServerGone
-from repro_gate.protocol import RequestRefused
+from repro_gate.protocol import MAX_CONCURRENCY, RequestRefused
 
 _ALONE_S: Final = 0.1
 _TOGETHER_S: Final = 0.005
@@ -22,6 +24,19 @@ class Seen:
     """The most; None if nothing was."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Span:
+    """A time in which a slot was surely at work."""
+
+    start: float
+    end: float
+    slot: int
+
+    def has(self, moment: float) -> bool:
+        """Return whether a moment is in it."""
+        return self.start <= moment <= self.end
+
+
 class Company:
     """Counts in a thread of its own, one for all requests."""
 
@@ -34,6 +49,7 @@ class Company:
         self._count = count
         self._in_flight: set[Seen] = set()
         self._changed = Condition()
+        self._spans: deque[_Span] = deque(maxlen=MAX_CONCURRENCY)
         self._thread: Thread | None = None
         self._has_ended = False
 
@@ -52,6 +68,21 @@ class Company:
         finally:
             with self._changed:
                 self._in_flight.discard(seen)
+
+    def together(self, sent: float, received: float, work: Work) -> int:
+        """Return how many answers so far, of different slots, were surely at work with this one.
+
+        Whenever it began after sending, the work lasted from its latest possible start to its
+        earliest possible end. No count can miss it, however short the answer is.
+        """
+        own = _Span(start=received - work.seconds, end=sent + work.seconds, slot=work.slot)
+        if own.start > own.end:
+            return 1
+        with self._changed:
+            self._spans.append(own)
+            spans = [each for each in self._spans if each.start <= own.end]
+        starts = [each.start for each in spans if each.start >= own.start]
+        return max(len({each.slot for each in spans if each.has(start)}) for start in starts)
 
     def close(self) -> None:
         """End the thread; it may still wait for an answer."""

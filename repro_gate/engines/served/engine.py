@@ -129,9 +129,12 @@ def _generate(session: _Session, request: GenerateRequest) -> Json:
     with session.company.request() as seen:
         started = perf_counter()
         answer = dialect.generate(prompt, request, keep_cache=request.keep_cache)
-        seconds = perf_counter() - started
+        received = perf_counter()
     _require_whole(answer, request)
-    known = {"cached_tokens": answer.cached, "running": seen.running}
+    company = session.company
+    together = 0 if answer.work is None else company.together(started, received, answer.work)
+    running = max(together, seen.running or 0) or None
+    known = {"cached_tokens": answer.cached, "running": running}
     rendered = prompt.rendered
     if request.chat is not None and rendered is None:
         rendered = dialect.detokenize(answer.prompt)
@@ -142,7 +145,7 @@ def _generate(session: _Session, request: GenerateRequest) -> Json:
         **_evidence(answer, request),
         **({} if rendered is None else {"rendered": rendered}),
         **{name: count for name, count in known.items() if count is not None},
-        "timing": {"decode_s": seconds, "sample_s": 0.0},
+        "timing": {"decode_s": received - started, "sample_s": 0.0},
     }
 
 

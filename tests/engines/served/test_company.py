@@ -4,6 +4,7 @@ from contextlib import ExitStack
 from threading import Event
 
 from repro_gate.engines.served.company import Company, Seen
+from repro_gate.engines.served.dialects.dialect import Work
 from repro_gate.engines.served.http import ServerGone
 
 _PATIENCE_S = 10.0
@@ -59,3 +60,38 @@ def test_all_requests_share_the_counts() -> None:
         assert counted.wait(_PATIENCE_S)
     company.close()
     assert any(each.running == 8 for each in seen)
+
+
+def _together(*answers: tuple[float, float, int, float]) -> list[int]:
+    """Return what is known of each answer: when sent and received, its slot and its seconds."""
+    company = Company(lambda: None)
+    return [
+        company.together(sent, received, Work(slot, seconds))
+        for sent, received, slot, seconds in answers
+    ]
+
+
+def test_answers_whose_work_must_have_overlapped_were_together() -> None:
+    """However fast they were; the one that ends last knows of all."""
+    assert _together((0, 1.1, 0, 1.0), (0.1, 1.2, 1, 1.0), (0.2, 1.3, 2, 1.0)) == [1, 2, 3]
+
+
+def test_answers_that_follow_each_other_were_alone() -> None:
+    """In flight together, but each of them waited for the one before."""
+    assert _together((0, 1, 0, 1.0), (0, 2, 0, 1.0), (0, 3, 0, 1.0)) == [1, 1, 1]
+    assert _together((0, 1, 0, 0.9), (1, 2, 1, 0.9)) == [1, 1]
+
+
+def test_a_slot_works_at_one_answer() -> None:
+    """Times that overlap in a slot are those of an inexact clock."""
+    assert _together((0, 1, 0, 1.0), (0.9, 2, 0, 1.1)) == [1, 1]
+
+
+def test_work_that_may_have_been_at_other_times_proves_nothing() -> None:
+    """It was done somewhere between sending and receiving."""
+    assert _together((0, 4, 0, 1.0), (0, 4, 1, 1.0)) == [1, 1]
+
+
+def test_only_those_at_one_moment_count() -> None:
+    """A long answer has company of two short ones, one after the other."""
+    assert _together((0, 1, 1, 0.9), (2, 3, 2, 0.9), (0, 3, 0, 3.0)) == [1, 1, 2]

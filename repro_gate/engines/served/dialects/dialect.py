@@ -59,6 +59,16 @@ def digest(token: int, step: Step | None) -> str:
     return hashlib.sha256(json.dumps([token, *found]).encode()).hexdigest()[:_DIGITS]
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """When a server was at work at an answer, as far as it shows it."""
+
+    slot: int
+    """The place that no other answer had in that time."""
+    seconds: float
+    """Without the time in a queue."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
     """What a server generated."""
@@ -76,6 +86,8 @@ class Answer:
     """How many tokens of the prompt came from a cache; None if the server does not show it."""
     fingerprint: str | None = None
     """What the server says of its configuration."""
+    work: Work | None = None
+    """None if the server does not show it."""
 
     def __post_init__(self) -> None:
         if not self.tokens:

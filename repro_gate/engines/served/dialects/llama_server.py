@@ -15,6 +15,7 @@ from repro_gate.engines.served.dialects.dialect import (
     Dialect,
     Prompt,
     Step,
+    Work,
     total,
     unusable,
 )
@@ -39,6 +40,7 @@ _MIROSTAT: Final = {"mirostat": 1, "mirostat_v2": 2}
 _MAX_METADATA: Final = 2**26
 """Of a GGUF file: its vocabulary, templates and padding."""
 _MAX_PROMPTS: Final = 256
+_MS: Final = 1000
 _PLAIN: Final = Sampling()
 _ALWAYS: Final[Mapping[str, Any]] = {
     "stream": False,
@@ -234,7 +236,16 @@ def _answer_of(answer: Mapping[str, Any], prompt: tuple[int, ...]) -> Answer:
         text=text(answer.get("content"), "content"),
         stop_string=text(answer.get("stopping_word")) if end == "stop_string" else None,
         cached=_cached(value_at(answer, "timings", "cache_n")),
+        work=_work_of(answer),
     )
+
+
+def _work_of(answer: Mapping[str, Any]) -> Work | None:
+    slot = answer.get("id_slot")
+    parts = [value_at(answer, "timings", name) for name in ("prompt_ms", "predicted_ms")]
+    if not isinstance(slot, int) or not all(is_number(part) for part in parts):
+        return None
+    return Work(slot=slot, seconds=sum(parts) / _MS)
 
 
 def _cached(count: object) -> int | None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from repro_gate.engines.served.dialects.dialect import Answer, Prompt
+from repro_gate.engines.served.dialects.dialect import Answer, Prompt, Work
 from repro_gate.engines.served.dialects.llama_server import LlamaServer
 from repro_gate.protocol import Refusal, RequestRefused
 from repro_gate.samplers import Sampling
@@ -230,3 +230,18 @@ def test_a_server_with_another_model_is_refused(*, size: int, is_same: bool) -> 
     else:
         with pytest.raises(RequestRefused, match="another model: its tensors have 36 bytes"):
             dialect.require_size(size)
+
+
+@pytest.mark.parametrize(
+    ("changes", "work"),
+    [
+        ({"id_slot": 3, "timings": {"prompt_ms": 250, "predicted_ms": 500.0}}, Work(3, 0.75)),
+        ({"timings": {"prompt_ms": 250, "predicted_ms": 500.0}}, None),
+        ({"id_slot": 3, "timings": {"prompt_ms": 250}}, None),
+    ],
+)
+def test_the_time_in_a_slot_is_without_that_in_the_queue(
+    changes: dict[str, Any], work: Work | None
+) -> None:
+    """From the first token of the prompt to the last one of the answer, where it is shown."""
+    assert _completed(changes).work == work
