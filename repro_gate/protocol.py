@@ -77,6 +77,7 @@ class Refusal(StrEnum):
     DEVICE_UNAVAILABLE = "device_unavailable"
     OUT_OF_CONTEXT = "out_of_context"
     NOT_FINITE = "not_finite"
+    SERVER_UNAVAILABLE = "server_unavailable"
     INTERNAL = "internal"
 
 

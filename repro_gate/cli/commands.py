@@ -172,7 +172,7 @@ def check(  # noqa: PLR0913 -- one parameter for each option
             shard=parse_shard(shard, fail_fast=fail_fast),
             allowed_hosts=parse_hosts(allowed_hosts),
         )
-        session = start_session(selection)
+        session = start_session(selection, output=reports)
         # From now on, an earlier report must not be taken for this check, however it ends.
         if not dry_run:
             remove_reports_quietly(reports)
@@ -363,14 +363,16 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
         from repro_gate.cli.update import UpdateOptions, run_update
 
         suites = tuple(suite or ())
-        session = open_session(Selection(config=config, suites=suites, only=only, device=device))
+        reports = report_folder(None, config)
+        selection = Selection(config=config, suites=suites, only=only, device=device)
+        session = open_session(selection, output=reports)
         options = UpdateOptions(
             source=source,
             prune=prune,
             yes=yes,
             repin=tuple(repin or ()),
             resume=resume,
-            output=report_folder(None, config),
+            output=reports,
         )
         return run_update(session, options, started=_STARTED)
 
@@ -410,14 +412,16 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
 
         suites = tuple(suite or ())
         hosts = parse_hosts(allowed_hosts)
+        reports = report_folder(output, config)
         session = open_session(
-            Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts)
+            Selection(config=config, suites=suites, only=only, device=device, allowed_hosts=hosts),
+            output=reports,
         )
         options = RecordOptions(
             again=again,
             prune=prune,
             resume=resume,
-            output=report_folder(output, config),
+            output=reports,
             yes=yes,
             dry_run=dry_run,
         )

@@ -146,8 +146,12 @@ def parse_shard(text: str | None, *, fail_fast: bool = False) -> Shard | None:
         raise UsageInvalid(f"--shard: {error}") from error
 
 
-def open_session(selection: Selection) -> Session:
+def open_session(selection: Selection, *, output: Path | None = None) -> Session:
     """Read the matrix of a selection, and put every engine on the selected device.
+
+    Args:
+        selection: what is chosen.
+        output: the report folder, where the logs of servers are kept; None to keep none.
 
     Raises:
         InputInvalid: the matrix is invalid, or uses a host that is not allowed.
@@ -165,7 +169,7 @@ def open_session(selection: Selection) -> Session:
     for device in reversed(devices):
         matrix = _on_device(matrix, device)
         require_engines(file, matrix.models.values())
-    engines = EngineProcesses(file.parent)
+    engines = EngineProcesses(file.parent, output)
     session = Session(selection=selection, file=file, matrix=matrix, engines=engines)
     _require_allowed_hosts(session)
     return session
@@ -174,21 +178,27 @@ def open_session(selection: Selection) -> Session:
 def _require_allowed_hosts(session: Session) -> None:
     """Raise `InputInvalid` if a selected suite uses a host that is not allowed."""
     allowed = session.selection.allowed_hosts
+    chosen = plan(session.matrix, suites=session.selection.suites, only=session.selection.only)
+    scoring = _scoring_engines(session.logprob_plans())
+    for engine in [*engine_specs(chosen.models.values()), *scoring]:
+        host = engine.host
+        if allowed and host is not None and {host, _PORT.sub("", host)}.isdisjoint(allowed):
+            raise _not_allowed(session, f"engines.{engine.name}.base_url", host)
     policies = [policy for planned in session.logprob_plans() for policy in planned.policies]
     for provider in dict.fromkeys(policy.provider for policy in policies):
         names = {provider.host, _PORT.sub("", provider.host)}
         if allowed and not provider.is_local and names.isdisjoint(allowed):
-            raise InputInvalid.at(
-                session.file,
-                f"providers.{provider.name}.base_url",
-                expected=f"one of the allowed hosts, {', '.join(allowed)}",
-                found=escape_text(provider.host),
-            )
+            raise _not_allowed(session, f"providers.{provider.name}.base_url", provider.host)
 
 
-def start_session(selection: Selection) -> Session:
-    """Open a session, and start the engines that it will use first."""
-    session = open_session(selection)
+def _not_allowed(session: Session, place: str, host: str) -> InputInvalid:
+    expected = f"one of the allowed hosts, {', '.join(session.selection.allowed_hosts)}"
+    return InputInvalid.at(session.file, place, expected=expected, found=escape_text(host))
+
+
+def start_session(selection: Selection, *, output: Path | None = None) -> Session:
+    """Open a session, and start the engines that it will use first; see `open_session`."""
+    session = open_session(selection, output=output)
     planned = session.plan()
     parts = session.device_plans(planned.tokens) or (planned.tokens,)
     for part in parts:

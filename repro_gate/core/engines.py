@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeAlias, assert_never
+from urllib.parse import urlsplit
 
 from repro_gate.core.guards import (
     require_above,
@@ -110,6 +111,12 @@ class EngineSpec:
         """How many layers of a model must be on the device; None for all of them."""
         layers = self.settings.get("gpu_layers") if self.kind.is_llama_cpp else None
         return layers if isinstance(layers, int) else None
+
+    @property
+    def host(self) -> str | None:
+        """The host of a server that runs already; None if nothing leaves this machine."""
+        url = self.settings.get("base_url") if self.kind.is_own else None
+        return urlsplit(url).netloc.lower() if isinstance(url, str) else None
 
     @property
     def loading_s(self) -> float:

@@ -4,6 +4,7 @@ import json
 import os
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from itertools import islice
@@ -41,6 +42,8 @@ Reader: TypeAlias = Callable[[Mapping[str, Any]], T]
 """Returns a result as a value, or raises one of `answers.INVALID`, or that it lacks a part."""
 
 _ENGINES: Final = "repro_gate.engines"
+_SERVER_GRACE_S: Final = 15.0
+"""More than an engine waits for the end of its server."""
 _WINDOW = 4
 """Requests without a delivered outcome, per request that the engine works on."""
 _MAX_SHOWN = 120
@@ -67,6 +70,8 @@ _REMEDIES: Final[Mapping[str, str]] = {
     Refusal.OUT_OF_CONTEXT: "raise n_ctx of the engine, or lower max_tokens",
     Refusal.NOT_FINITE: "choose another kv_type or flash_attention, or another file of the model: "
     "its numbers overflow",
+    Refusal.SERVER_UNAVAILABLE: "correct serve or base_url of the engine in the matrix, or raise "
+    "ready_timeout_s; the log serve-NAME.log in the report folder has all that the server printed",
     Refusal.INTERNAL: "repro-gate doctor shows whether the engine works; if it does, report the "
     "message to its authors",
 }
@@ -76,8 +81,16 @@ _REMEDIES: Final[Mapping[str, str]] = {
 class EngineProcesses:
     """Starts engines as child processes, in the folder of the matrix file."""
 
-    def __init__(self, folder: Path = Path()) -> None:
+    def __init__(self, folder: Path = Path(), logs: Path | None = None) -> None:
+        """Start nothing yet.
+
+        Args:
+            folder: that of the matrix file.
+            logs: where the output of servers is kept; None to keep none.
+        """
         self._folder = folder
+        self._logs = logs
+        self._logged: set[Path] = set()
         self._early: list[tuple[EngineSpec, Engine]] = []
         self._abilities: dict[str, frozenset[Ability]] = {}
         """By the name of the engine: only its first process is asked to describe itself."""
@@ -101,22 +114,37 @@ class EngineProcesses:
             self._early.pop()[1].close()
 
     def _started(self, spec: EngineSpec) -> Engine:
-        argv = _argv(spec)
+        argv, grace_s = self._command(spec)
         env = minimal_environment(os.environ, spec.pass_env) | _ENV_SET
-        process = EngineProcess(argv, env=env, timeout_s=spec.timeout_s, folder=self._folder)
+        process = EngineProcess(
+            argv, env=env, timeout_s=spec.timeout_s, folder=self._folder, grace_s=grace_s
+        )
         return ProtocolEngine(spec, process, self._abilities)
 
+    def _command(self, spec: EngineSpec) -> tuple[Sequence[str], float]:
+        """Return how an engine is started, and how long it may take to end."""
+        match spec.kind:
+            case EngineKind.LLAMA_CPP:
+                return python_module_argv(f"{_ENGINES}.llama_cpp"), 0.0
+            case EngineKind.SERVED:
+                argv = python_module_argv(f"{_ENGINES}.served")
+                return (*argv, *self._log_of(spec)), _SERVER_GRACE_S
+            case EngineKind.COMMAND:
+                return spec.command, 0.0
+            case _:
+                assert_never(spec.kind)
 
-def _argv(spec: EngineSpec) -> Sequence[str]:
-    match spec.kind:
-        case EngineKind.LLAMA_CPP:
-            return python_module_argv(f"{_ENGINES}.llama_cpp")
-        case EngineKind.SERVED:
-            return python_module_argv(f"{_ENGINES}.served")
-        case EngineKind.COMMAND:
-            return spec.command
-        case _:
-            assert_never(spec.kind)
+    def _log_of(self, spec: EngineSpec) -> tuple[str, ...]:
+        """Return the file for the output of the servers of an engine, new for this gate."""
+        if self._logs is None:
+            return ()
+        device = "" if spec.is_cpu else f"-{spec.device.replace(':', '-')}"
+        file = self._logs.absolute() / f"serve-{spec.name}{device}.log"
+        if file not in self._logged:
+            self._logged.add(file)
+            with suppress(OSError):
+                file.unlink(missing_ok=True)
+        return (str(file),)
 
 
 class _Refused(MeasurementUnavailable):
@@ -302,6 +330,9 @@ class ProtocolEngine:
 
     def close(self) -> None:
         """End the process."""
+        if self._in_flight:
+            # It would finish them first.
+            self._process.kill()
         self._process.close()
 
     def _stream(

@@ -15,6 +15,7 @@ from typing import IO, Final
 
 from repro_gate.core.text import escape_text
 from repro_gate.errors import EngineFailed
+from repro_gate.process_tree import kill_marked
 from repro_gate.protocol import MAX_LINE_BYTES
 
 _CHUNK = 1 << 16
@@ -24,9 +25,6 @@ _GRACE_S = 1.0
 _REAP_S = 30.0
 """Freeing the memory of a large model takes time."""
 _MARK = "REPRO_GATE_ENGINE"
-_MAX_KILL_ROUNDS = 10
-_KILL_ROUND_S = 0.01
-"""A killed process takes a moment to die, and may have started another one before."""
 _POLL_S = 0.5
 """How often a silent engine is polled: a child of it may hold its stdout open after its death."""
 
@@ -55,8 +53,19 @@ class EngineProcess:
         env: Mapping[str, str],
         timeout_s: float,
         folder: Path = Path(),
+        grace_s: float = 0.0,
     ) -> None:
+        """Start the child.
+
+        Args:
+            argv: the program and its arguments.
+            env: all of its variables.
+            timeout_s: the time limit of a request.
+            folder: its working directory.
+            grace_s: how long it may take to end by itself when it is closed.
+        """
         self._timeout_s = timeout_s
+        self._grace_s = grace_s
         self._mark = uuid.uuid4().hex
         """In the environment of all that the engine starts; a daemon has no other trace."""
         self._outgoing = bytearray()
@@ -143,12 +152,13 @@ class EngineProcess:
         )
 
     def begin_close(self) -> None:
-        """Kill the engine without waiting for its death; `close` has to follow."""
+        """End the engine without waiting for its death; `close` has to follow."""
         # Another thread may close the engine meanwhile.
         child = self._child
-        if child is not None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(child.pid, signal.SIGKILL)
+        if child is not None and child.stdin is not None and self._grace_s:
+            child.stdin.close()
+        elif child is not None:
+            _kill_group(child)
 
     def kill(self) -> None:
         """Kill the engine and every process that it started; may be called from any thread.
@@ -159,13 +169,16 @@ class EngineProcess:
         child = self._child
         if child is None:
             return
-        self.begin_close()
-        _wait_for_death(child)
-        _kill_marked(f"{_MARK}={self._mark}".encode())
+        _kill_group(child)
+        _wait_for_death(child, _REAP_S)
+        kill_marked(f"{_MARK}={self._mark}")
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""
-        # It has nothing to save, and a graceful end would make every check wait for it.
+        # Most have nothing to save, and a graceful end would make every check wait for it.
+        if self._grace_s and self._child is not None:
+            self.begin_close()
+            _wait_for_death(self._child, self._grace_s)
         self.kill()
         child, self._child = self._child, None
         if child is not None:
@@ -262,7 +275,12 @@ class EngineProcess:
         return f"; its stderr ends with: {quoted}" if quoted else ""
 
 
-def _wait_for_death(child: subprocess.Popen[bytes]) -> None:
+def _kill_group(child: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(child.pid, signal.SIGKILL)
+
+
+def _wait_for_death(child: subprocess.Popen[bytes], limit_s: float) -> None:
     # A process that hangs in a driver does not die, and must not block the gate.
     with contextlib.suppress(subprocess.TimeoutExpired, OSError):
         if hasattr(os, "pidfd_open") and child.poll() is None:
@@ -272,38 +290,8 @@ def _wait_for_death(child: subprocess.Popen[bytes]) -> None:
                 # Not `select.select`, which refuses descriptors from 1024.
                 death = select.poll()
                 death.register(process, select.POLLIN)
-                death.poll(_REAP_S * 1000)
+                death.poll(limit_s * 1000)
             finally:
                 os.close(process)
-        child.wait(_REAP_S)
-
-
-def _kill_marked(mark: bytes) -> None:
-    """Kill the processes whose environment has a mark; only Linux lets it be read."""
-    for _ in range(_MAX_KILL_ROUNDS):
-        killed = [_kill_if_marked(folder, mark) for folder in _processes()]
-        if not any(killed):
-            return
-        time.sleep(_KILL_ROUND_S)
-
-
-def _processes() -> list[Path]:
-    # Without this function a process could not be held while its environment is read.
-    if not hasattr(os, "pidfd_open"):
-        return []
-    with contextlib.suppress(OSError):
-        return [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
-    return []
-
-
-def _kill_if_marked(folder: Path, mark: bytes) -> bool:
-    with contextlib.suppress(OSError):
-        # Holds this very process: its number may be reused at any moment.
-        process = os.pidfd_open(int(folder.name))
-        try:
-            if mark in (folder / "environ").read_bytes().split(b"\0"):
-                signal.pidfd_send_signal(process, signal.SIGKILL)
-                return True
-        finally:
-            os.close(process)
-    return False
+            limit_s = 0
+        child.wait(limit_s)

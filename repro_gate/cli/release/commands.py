@@ -104,7 +104,8 @@ def sign_off(  # noqa: PLR0913 -- one parameter for each option
             devices=parse_devices(devices),
             allowed_hosts=parse_hosts(allowed_hosts),
         )
-        session = open_session(selection) if source else start_session(selection)
+        reports = report_folder(None, config)
+        session = open_session(selection) if source else start_session(selection, output=reports)
         with closing(session.engines):
             from repro_gate.cli.release.sign_off import SignOffOptions, run_sign_off
             from repro_gate.cli.results import ResultOptions
@@ -117,7 +118,7 @@ def sign_off(  # noqa: PLR0913 -- one parameter for each option
                 profiles=tuple(profile or ()),
                 repository=repository,
                 output=output or session.file.parent / _EVIDENCE,
-                check=ResultOptions(output=report_folder(None, config)),
+                check=ResultOptions(output=reports),
             )
             return run_sign_off(session, options, started=_STARTED)
 
