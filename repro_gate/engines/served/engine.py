@@ -3,17 +3,24 @@
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from time import perf_counter
 from typing import Any, Final, NoReturn
 
+from repro_gate.engines.model_file import ModelFile, read_model
 from repro_gate.engines.requests import DescribeRequest, GenerateRequest, LoadRequest
 from repro_gate.engines.served.company import Company
 from repro_gate.engines.served.dialects import DIALECTS
 from repro_gate.engines.served.dialects.dialect import Answer, Dialect, digest
 from repro_gate.engines.served.honoured import Honoured, probe
 from repro_gate.engines.served.http import Http, ServerGone
+from repro_gate.engines.served.log import ServerLog
+from repro_gate.engines.served.machine import facts_of as machine_facts
+from repro_gate.engines.served.machine import profile_of, visible_devices
 from repro_gate.engines.served.pieces import Pieces
+from repro_gate.engines.served.provenance import command_facts
+from repro_gate.engines.served.server import Server, ready_server
 from repro_gate.engines.serving import Engine
 from repro_gate.protocol import MAX_CONCURRENCY, Json, Refusal, RequestRefused, bad_request
 from repro_gate.server_settings import ServerSettings
@@ -21,6 +28,9 @@ from repro_gate.server_settings import ServerSettings
 _INCOMPLETE: Final = (
     "the server leaves out the log-probabilities of some tokens (llama-server: of parts of "
     "characters and of stop strings), so their answers have no margins"
+)
+_OTHER_FILE: Final = (
+    "the server runs already, so nothing shows that it has loaded the file of the matrix"
 )
 
 
@@ -37,12 +47,20 @@ class _Session:
 class ServedEngine(Engine):
     """A model at a server."""
 
-    def __init__(self) -> None:
+    def __init__(self, log: Path | None = None) -> None:
+        """Ask nothing yet.
+
+        Args:
+            log: the file for what a started server prints; None to keep none.
+        """
+        self._log = log
+        self._server: Server | None = None
         self._session: _Session | None = None
 
     def describe(self, request: DescribeRequest) -> Json:
-        """Return what the server can be asked for."""
+        """Return how the server is started, on what machine, and what it can be asked for."""
         settings = ServerSettings.parse(request.settings)
+        machine = machine_facts(request.device) if settings.is_started else {}
         can = {
             "keep_cache": DIALECTS[settings.dialect].can_keep_cache,
             "restart": settings.is_started,
@@ -50,29 +68,39 @@ class ServedEngine(Engine):
         }
         return {
             "engine": "served",
-            "profile": settings.profile,
-            "facts": {"server.dialect": settings.dialect},
+            "profile": profile_of(settings, request.device),
+            "facts": {"server.dialect": settings.dialect, **command_facts(settings), **machine},
             "can": ["concurrent", "no_bytes", *(word for word, is_so in can.items() if is_so)],
         }
 
     def load(self, request: LoadRequest) -> Json:
-        """Find the model at the server, and see which parameters it honours."""
+        """Start the server, or find it, and see which parameters it honours."""
         self.close()
         if request.lora:
             raise bad_request("load.lora: a server loads its adapters by its own command line")
         try:
             return self._load(request)
         except ServerGone as error:
-            raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, str(error)) from error
+            raise RequestRefused(Refusal.SERVER_UNAVAILABLE, self._reason_of(error)) from error
 
     def _load(self, request: LoadRequest) -> Json:
         settings = ServerSettings.parse(request.settings)
-        if settings.base_url is None:
-            raise bad_request("settings.serve: this engine cannot start a server yet")
-        http = Http(settings.base_url, key=_key_of(settings))
-        dialect = DIALECTS[settings.dialect](http, request.name)
-        if not dialect.is_ready():
-            raise RequestRefused(Refusal.DEVICE_UNAVAILABLE, "the server is still loading")
+        key = _key_of(settings)
+        file = None if request.path is None else read_model(request, may_be_folder=True)
+
+        def dialect_at(url: str) -> Dialect:
+            return DIALECTS[settings.dialect](Http(url, key=key), request.name)
+
+        server = self._server = ready_server(
+            replace(settings, env={**visible_devices(request.device), **settings.env}),
+            model=request.path,
+            name=request.name,
+            log=ServerLog(self._log, key=key),
+            connect=lambda url: dialect_at(url).is_ready,
+        )
+        if file is not None:
+            file.require_unchanged()
+        dialect = dialect_at(server.base_url)
         pieces = Pieces(dialect)
         honoured = probe(dialect)
         self._session = _Session(
@@ -81,8 +109,10 @@ class ServedEngine(Engine):
         shown = {"server.fingerprint": honoured.fingerprint} if honoured.fingerprint else {}
         return {
             "facts": {**dialect.facts(), **shown},
-            "notes": honoured.notes(),
+            "notes": [*honoured.notes(), *([_OTHER_FILE] if file and not server.instance else [])],
             "concurrency": min(request.concurrency or MAX_CONCURRENCY, MAX_CONCURRENCY),
+            **({} if server.instance is None else {"instance": server.instance}),
+            **({} if file is None else _file_of(file)),
         }
 
     def generate(self, request: GenerateRequest) -> Json:
@@ -94,24 +124,35 @@ class ServedEngine(Engine):
         try:
             return _generate(session, request)
         except ServerGone as error:
-            self._end(str(error))
+            self._end(self._reason_of(error))
 
     def close(self) -> None:
-        """Close the connections."""
+        """Close the connections, and end a server that was started."""
         session, self._session = self._session, None
         if session is not None:
             session.company.close()
             session.dialect.http.close()
+        server, self._server = self._server, None
+        if server is not None:
+            server.close()
 
     def _loaded(self) -> _Session:
         if self._session is None:
             raise bad_request("no model is loaded")
         return self._session
 
+    def _reason_of(self, error: ServerGone) -> str:
+        """Return how the server ended, or what was seen of it while it lives."""
+        return (self._server and self._server.death()) or str(error)
+
     def _end(self, reason: str) -> NoReturn:
         # The gate then reports the reason, and starts another engine for the next cell.
         print(reason, file=sys.stderr, flush=True)  # noqa: T201 -- stderr is what the gate quotes
         os._exit(1)
+
+
+def _file_of(file: ModelFile) -> Json:
+    return {"sha256": file.sha256, "size": file.size, **file.state_to_wire()}
 
 
 def _key_of(settings: ServerSettings) -> str | None:

@@ -124,13 +124,8 @@ def _cuda(index: int) -> Profile:
     chip = cuda.chip(index)
     if chip is None:
         raise _unknown("the compute capability and the number of multiprocessors", f"cuda:{index}")
-    facts = {
-        "compute_capability": f"{chip.major}.{chip.minor}",
-        "multiprocessors": str(chip.multiprocessors),
-        **{name: value for name, value in cuda.versions().items() if value is not None},
-    }
-    name = f"cuda-sm{chip.major}{chip.minor}-{chip.multiprocessors}sm"
-    return Profile(name=name, facts=facts)
+    facts = chip.facts() | {name: value for name, value in cuda.versions().items() if value}
+    return Profile(name=chip.profile, facts=facts)
 
 
 def _vulkan(description: str) -> Profile:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from repro_gate.engines import cuda_driver
 from repro_gate.engines.llama_cpp.devices import cuda
 
 CLOSED = (
@@ -22,7 +23,7 @@ def test_the_driver_version_is_read_from_proc(
     """Both kernel modules are understood."""
     file = tmp_path / "version"
     file.write_text(text)
-    monkeypatch.setattr(cuda, "_DRIVER_FILE", file)
+    monkeypatch.setattr(cuda_driver, "_DRIVER_FILE", file)
     assert cuda.versions()["nvidia_driver"] == version
 
 
@@ -33,7 +34,7 @@ def test_nvidia_smi_is_the_fallback_for_proc(
     program = tmp_path / "nvidia-smi"
     program.write_text("#!/bin/sh\necho 570.86.15\necho 570.86.15\n")
     program.chmod(0o755)
-    monkeypatch.setattr(cuda, "_DRIVER_FILE", tmp_path / "missing")
+    monkeypatch.setattr(cuda_driver, "_DRIVER_FILE", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     assert cuda.versions()["nvidia_driver"] == "570.86.15"
 
@@ -42,6 +43,6 @@ def test_without_an_nvidia_driver_nothing_is_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A missing program is not an error."""
-    monkeypatch.setattr(cuda, "_DRIVER_FILE", tmp_path / "missing")
+    monkeypatch.setattr(cuda_driver, "_DRIVER_FILE", tmp_path / "missing")
     monkeypatch.setenv("PATH", str(tmp_path))
     assert cuda.versions()["nvidia_driver"] is None

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.guards import require_name
+from repro_gate.engines.cuda_driver import Chip
 from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.devices import cuda, vulkan
 from repro_gate.engines.llama_cpp.devices.profiles import (
@@ -196,7 +197,7 @@ def test_devices_are_found_by_the_registry(
 @pytest.fixture
 def two_and_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """Put two GPUs of a class, and one of another, in the place of the registry."""
-    chips = [cuda.Chip(9, 0, 132), cuda.Chip(9, 0, 132), cuda.Chip(8, 0, 108)]
+    chips = [Chip(9, 0, 132), Chip(9, 0, 132), Chip(8, 0, 108)]
     _registry(monkeypatch, *(("CUDA", f"CUDA{n}") for n in range(3)), ("CPU", "CPU"))
     monkeypatch.setattr(native, "device_type", lambda _: 1)
     monkeypatch.setattr(native, "free_memory", lambda number: 100 - number)
