@@ -18,7 +18,7 @@ _PROGRAM = ROOT / "tests" / "fakes" / "llama_server.py"
 @contextmanager
 def serving(model: Path, *options: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """Give the address and the process of a server on a free port."""
-    command = [sys.executable, _PROGRAM, "-m", model, "--port", "0", "-t", "1", *options]
+    command = [sys.executable, str(_PROGRAM), "-m", str(model), "--port", "0", "-t", "1", *options]
     child = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, encoding="utf-8"
     )
