@@ -19,7 +19,7 @@ from repro_gate.core.tokens.generation import Generation, Token
 from repro_gate.core.tokens.golden import Conditions, Facts, Golden
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.reference import Reference
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verdicts import Finding
 from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.model_files import FileState
@@ -341,7 +341,7 @@ class Progress(Protocol):
         """Report that runs of a cell are left out."""
         ...
 
-    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+    def found(self, cell: Cell, finding: Finding) -> None:
         """Report a finding as soon as a run shows it."""
         ...
 

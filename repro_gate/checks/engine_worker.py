@@ -1,7 +1,7 @@
 """One engine of the matrix at work, for the token gate and the logprob gate alike."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Generator, Hashable, Iterable, Iterator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -141,6 +141,24 @@ class EngineWorker:
         self.load(model)
         with self._process() as engine:
             return next(engine.generate([CellRun(cell=cell, trace=trace)])).answer()
+
+    def generate_once(
+        self, model: ModelSpec, runs: Sequence[CellRun], *, at_once: bool
+    ) -> Generator[TimedGeneration | MeasurementUnavailable]:
+        """Make runs on a model together or one after the other, none of them twice.
+
+        Yields the answer to each, or why it was refused; a dead engine is raised.
+        """
+        self._require_few_failures(model.name)
+        self.load(model)
+        with self._process() as engine:
+            try:
+                for some in [runs] if at_once else [[run] for run in runs]:
+                    yield from map(_required_alive, engine.generate(some))
+            except BaseException:
+                # Its answers would be taken for those of later requests.
+                self._close_engine()
+                raise
 
     def generate_all(
         self,
@@ -423,6 +441,12 @@ class EngineWorker:
         ending, self._ending = self._ending, None
         if ending is not None:
             ending.close()
+
+
+def _required_alive(outcome: Outcome[T]) -> T | MeasurementUnavailable:
+    if isinstance(outcome.value, EngineFailed):
+        raise outcome.value
+    return outcome.value
 
 
 def _require_adapters(model: ModelSpec, file: ModelFile, loaded: LoadedModel) -> None:

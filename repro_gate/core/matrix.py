@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Final
 
 from repro_gate.core.engines import EngineSpec, ModelSpec, Setting
 from repro_gate.core.guards import require_at_least, require_name, require_text
@@ -15,10 +16,13 @@ from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.modes import ALONE, RESTART, Level, Mode, in_order
 from repro_gate.core.tokens.reference import Reference
 from repro_gate.errors import UsageInvalid
 
 DEFAULT_MATRIX_FILE = Path("repro-gate.toml")
+_ALONE_WITH_MODES: Final = 2
+"""Whether answers depend on a mode shows only where this many runs alone agree."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,8 @@ class Suite:
     runs: int
     fresh_runs: int
     """How many of the runs, at the end, use a fresh engine process."""
+    modes: Mapping[Mode, Level] = field(default_factory=dict[Mode, Level])
+    """What answers have to keep in each mode, in order; with any, `alone` is one of them."""
     cells: tuple[Cell, ...]
     evidence: Evidence = Evidence.TOKENS
     fail_on: FailingDrift = FailingDrift.ANY
@@ -72,6 +78,50 @@ class Suite:
             raise ValueError(
                 f"fresh_runs must lie between 0 and {self.runs - 1}, got {self.fresh_runs}"
             )
+        if self.modes:
+            _require_modes(self)
+
+    @property
+    def restarts(self) -> int:
+        """How many of the runs are answers of the mode `restart`."""
+        return self.fresh_runs if RESTART in self.modes else 0
+
+    @property
+    def repeated(self) -> int:
+        """How many runs have to equal each other and the golden: those of no mode."""
+        return self.runs - self.restarts
+
+    @property
+    def alone(self) -> "Suite":
+        """The suite without modes."""
+        fresh_runs = self.fresh_runs - self.restarts
+        return replace(self, modes={}, runs=self.repeated, fresh_runs=fresh_runs)
+
+
+def level_alone(evidence: Evidence) -> Level:
+    """Return what runs alone have in common: what their golden is compared in."""
+    return Level.BITS if evidence is Evidence.LOGITS else Level.TOKENS
+
+
+def least_runs(modes: Collection[Mode]) -> int:
+    """Return how many runs a suite with these modes needs at least."""
+    return _ALONE_WITH_MODES + (RESTART in modes) if modes else 1
+
+
+def _require_modes(suite: Suite) -> None:
+    alone = level_alone(suite.evidence)
+    if suite.modes.get(ALONE) is not alone:
+        raise ValueError(f"with evidence = {suite.evidence} the level of alone is {alone}")
+    if Level.BITS in {*suite.modes.values()} - {alone}:
+        raise ValueError("bits are compared only where they are evidence")
+    if suite.against is not None:
+        raise ValueError("between profiles no mode is compared")
+    if suite.runs - suite.fresh_runs < _ALONE_WITH_MODES or suite.fresh_runs < (
+        RESTART in suite.modes
+    ):
+        raise ValueError(
+            f"of {suite.runs} runs with {suite.fresh_runs} fresh ones too few are left"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -188,8 +238,17 @@ class Plan:
         return tuple(cell for cell in cells if cell.model == model)
 
     def runs_of(self, cell: Cell) -> int:
-        """Return the number of runs of a cell."""
-        return self.suites[cell].runs
+        """Return the number of runs of a cell, without answers in modes."""
+        return self.suites[cell].repeated
+
+    def modes_of(self, cell: Cell) -> Mapping[Mode, Level]:
+        """Return the modes of a cell."""
+        return self.suites[cell].modes
+
+    @property
+    def alone(self) -> "Plan":
+        """The plan without modes."""
+        return replace(self, suites={cell: suite.alone for cell, suite in self.suites.items()})
 
     def compares_logits(self, cell: Cell) -> bool:
         """Return whether the logits of a cell are compared too."""
@@ -266,10 +325,38 @@ def _require_same_goldens(first: Suite, second: Suite, cell: Cell) -> None:
 
 def _stricter(one: Suite, other: Suite) -> Suite:
     longer = other if other.runs > one.runs else one
-    return replace(longer, evidence=max(one.evidence, other.evidence, key=tuple(Evidence).index))
+    evidence = max(one.evidence, other.evidence, key=tuple(Evidence).index)
+    if not one.modes and not other.modes:
+        return replace(longer, evidence=evidence)
+    repeated = max(one.repeated, other.repeated)
+    modes = _strictest_modes(one, other, evidence)
+    if RESTART in modes:
+        fresh_runs = max(1, one.restarts, other.restarts)
+        runs = repeated + fresh_runs
+    else:
+        fresh_runs = longer.fresh_runs
+        runs = max(repeated, fresh_runs + _ALONE_WITH_MODES)
+    return replace(longer, evidence=evidence, modes=modes, runs=runs, fresh_runs=fresh_runs)
+
+
+def _strictest_modes(one: Suite, other: Suite, evidence: Evidence) -> Mapping[Mode, Level]:
+    levels: dict[Mode, Level] = {}
+    for mode, level in (*one.modes.items(), *other.modes.items()):
+        levels[mode] = max(level, levels.get(mode, level), key=tuple(Level).index)
+    levels[ALONE] = level_alone(evidence)
+    if RESTART in levels and any(each.fresh_runs > each.restarts for each in (one, other)):
+        # Their fresh runs have to equal all others.
+        levels[RESTART] = levels[ALONE]
+    return in_order(levels)
 
 
 def _with_runs(suite: Suite, runs: int | None) -> Suite:
     if runs is None:
         return suite
-    return replace(suite, runs=runs, fresh_runs=min(suite.fresh_runs, runs - 1))
+    least = least_runs(suite.modes)
+    if runs < least:
+        raise UsageInvalid(
+            f"the modes of the suite {suite.name} need at least {least} runs, not --runs {runs}"
+        )
+    alone = _ALONE_WITH_MODES if suite.modes else 1
+    return replace(suite, runs=runs, fresh_runs=min(suite.fresh_runs, runs - alone))

@@ -2,12 +2,23 @@
 
 import re
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from repro_gate.core.engines import EngineKind
-from repro_gate.core.matrix import Evidence, Plan, PromptSpec, Variant, build_cells, plan
+from repro_gate.core.matrix import (
+    Evidence,
+    Plan,
+    PromptSpec,
+    Suite,
+    Variant,
+    build_cells,
+    level_alone,
+    plan,
+)
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.modes import ALONE, RESTART, Level, in_order, mode_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.counting import calls_in
 from tests.fakes.scoring import suite_of_logprobs
@@ -154,6 +165,87 @@ def test_a_shared_cell_is_compared_by_the_strictest_evidence() -> None:
         found = plan(matrix, suites=names)
         assert found.suites[FOX] == replace(quick, evidence=Evidence.LOGITS)
         assert (found.compares_logits(FOX), found.compares_logits(HAIKU)) == (True, False)
+
+
+def in_modes(suite: Suite, **levels: str) -> Suite:
+    """Return a suite with modes, given with underscores."""
+    alone = level_alone(suite.evidence)
+    modes = {mode_of(name.replace("_", "-")): Level(level) for name, level in levels.items()}
+    return replace(suite, modes=in_order({ALONE: alone, **modes}))
+
+
+def test_a_shared_cell_has_the_modes_of_all_its_suites_at_the_strictest_level() -> None:
+    """As many runs are alone as the suite with the most of them asks for."""
+    quick = in_modes(suite_of(HAIKU, runs=10), repeat="any", concurrent_4="tokens")
+    exact = replace(suite_of(HAIKU, name="exact", runs=4), evidence=Evidence.LOGITS)
+    other = in_modes(exact, repeat="bits", restart="tokens")
+    matrix = matrix_of(quick, other)
+
+    for names in (["quick", "exact"], ["exact", "quick"]):
+        found = plan(matrix, suites=names).suites[HAIKU]
+        assert {str(mode): level.value for mode, level in found.modes.items()} == {
+            "alone": "bits",
+            "concurrent-4": "tokens",
+            "repeat": "bits",
+            # The fresh run of the first suite has to equal the others.
+            "restart": "bits",
+        }
+        assert (found.repeated, found.restarts, found.runs) == (10, 1, 11)
+
+
+def test_modes_are_kept_beside_a_suite_without_any() -> None:
+    """A longer suite without modes does not remove them, and leaves two runs alone."""
+    served = in_modes(suite_of(HAIKU, name="served"), repeat="tokens")
+    fresh = suite_of(HAIKU, runs=4, fresh_runs=3)
+    found = plan(matrix_of(fresh, served), suites=["quick", "served"])
+
+    assert found.modes_of(HAIKU) == served.modes
+    assert (found.suites[HAIKU].runs, found.suites[HAIKU].fresh_runs) == (5, 3)
+    assert found.alone.modes_of(HAIKU) == {}
+
+
+def test_restarts_of_two_suites_are_the_larger_number() -> None:
+    """Where both have the mode, no fresh run is one of a cell's own."""
+    one = in_modes(suite_of(HAIKU, runs=5, fresh_runs=2), restart="any")
+    two = in_modes(suite_of(HAIKU, name="two", runs=6), restart="any")
+    found = plan(matrix_of(one, two), suites=["quick", "two"]).suites[HAIKU]
+
+    assert (found.repeated, found.restarts) == (5, 2)
+    assert found.modes[RESTART] is Level.ANY
+
+
+@pytest.mark.parametrize(("mode", "least"), [("repeat", 2), ("restart", 3)])
+def test_fewer_runs_than_modes_need_are_refused(mode: str, least: int) -> None:
+    """With `--runs` as many as possible stay in a fresh process."""
+    matrix = matrix_of(in_modes(suite_of(HAIKU, runs=9, fresh_runs=4), **{mode: "any"}))
+
+    with pytest.raises(UsageInvalid, match=f"at least {least} runs, not --runs {least - 1}"):
+        plan(matrix, runs=least - 1)
+    suite = plan(matrix, runs=least).suites[HAIKU]
+    assert (suite.runs, suite.fresh_runs) == (least, least - 2)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"modes": {RESTART: Level.ANY}},
+        {"modes": {ALONE: Level.ANY}},
+        {"modes": {ALONE: Level.BITS}},
+        {"modes": {ALONE: Level.TOKENS, RESTART: Level.BITS}},
+        {"modes": {ALONE: Level.TOKENS}, "runs": 1, "fresh_runs": 0},
+        {"modes": {ALONE: Level.TOKENS}, "runs": 3, "fresh_runs": 2},
+        {"modes": {ALONE: Level.TOKENS, RESTART: Level.ANY}, "fresh_runs": 0},
+        {
+            "modes": {ALONE: Level.TOKENS},
+            "fail_on": FailingDrift.BEYOND_ROUNDING,
+            "against": "gpu",
+        },
+    ],
+)
+def test_modes_that_cannot_be_judged_are_refused(changes: dict[str, Any]) -> None:
+    """Without two runs alone, or with another level than the evidence has."""
+    with pytest.raises(ValueError, match=r"\S"):
+        replace(suite_of(HAIKU), **changes)
 
 
 def test_logits_of_another_profile_are_not_compared() -> None:

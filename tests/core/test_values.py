@@ -33,6 +33,7 @@ from repro_gate.core.report import (
     UnfinishedCheck,
 )
 from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.comparison import ForcedTokens, Position, Shifts
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Divergence, Place, Stop, Token
@@ -40,13 +41,15 @@ from repro_gate.core.tokens.golden import Conditions, FactChange
 from repro_gate.core.tokens.grade import FailingDrift, GradeReason
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
-from repro_gate.core.tokens.modes import Answer
+from repro_gate.core.tokens.modes import ALONE, RESTART, Answer, Level
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     FormerGolden,
     Inconclusive,
     Match,
     Unrecorded,
+    Vacuous,
 )
 from repro_gate.ports import (
     DrawRequest,
@@ -66,7 +69,9 @@ from tests.fakes.logprob_reports import (
 )
 from tests.fakes.releases import policy_of
 from tests.fakes.reports import (
+    CONCURRENT,
     DIFFERENCE,
+    MODES,
     OTHER_RUN,
     RUN_1,
     diverging,
@@ -444,6 +449,50 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "a sha256 must be 64 lower-case hexadecimal digits",
     ),
 }
+
+
+MODE_REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
+    "no mode": (lambda: Depends(modes=()), "the mode in which answers differ is missing"),
+    "vacuous twice": (
+        lambda: Vacuous(factor=Factor.SEED, mode=CONCURRENT),
+        "because of a factor or of a mode",
+    ),
+    "vacuous for no reason": (Vacuous, "because of a factor or of a mode"),
+    "a match that depends": (lambda: ran(FOX, Match(), *MODES), "a match despite concurrent-8"),
+    "an unproven match": (
+        lambda: ran(FOX, Match(), replace(MODES[2], level=Level.TOKENS)),
+        "a match despite repeat",
+    ),
+    "another mode": (
+        lambda: ran(FOX, Depends(modes=(ALONE,)), *MODES),
+        "answers differ in other modes than the verdict has",
+    ),
+    "a proven mode": (
+        lambda: ran(FOX, Vacuous(mode=ALONE), *MODES),
+        "the answers of alone may have been generated in it",
+    ),
+    "a mode that is not there": (
+        lambda: ran(FOX, Vacuous(mode=RESTART), *MODES),
+        "the answers of restart may have been generated in it",
+    ),
+    "a mode twice": (
+        lambda: ran(FOX, Depends(modes=(CONCURRENT,)), *MODES, MODES[0]),
+        "two results of one mode",
+    ),
+    "another run 1": (
+        lambda: ran(
+            FOX,
+            Depends(modes=(CONCURRENT,)),
+            replace(MODES[1], divergence=parted(expected=TOKEN)),
+        ),
+        "the divergence of concurrent-8 is not from run 1",
+    ),
+    "a difference without runs": (
+        lambda: replace(not_run(FOX), modes=MODES),
+        "the divergence of concurrent-8 is not from run 1",
+    ),
+}
+REFUSALS |= MODE_REFUSALS
 
 
 @pytest.mark.parametrize(("make", "message"), list(REFUSALS.values()), ids=list(REFUSALS))

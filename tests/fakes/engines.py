@@ -118,6 +118,10 @@ class ScriptedStarter:
     """The answer for a run that keeps the cache, where it is another one."""
     cached: Callable[[Cell], int | None] = len_of_prompt
     """How many tokens of the prompt such a run takes from the cache."""
+    cold: int = 0
+    """How many any other run takes from it."""
+    running: Callable[[int], int | None] = int
+    """The most sequences that the engine counts, by the requests that it works on."""
     instance: Callable[[int], str | None] = str
     """What computes, by the number of the process; None where it is not reported."""
     has_room_for_another: bool = False
@@ -292,11 +296,11 @@ class ScriptedEngine:
             engine_s=GENERATE_S,
             notes=self._starter.notes.get(cell.id, ()),
             cached_tokens=self._cached(run) if Ability.KEEP_CACHE in can else None,
-            running=running if Ability.CONCURRENT in can else None,
+            running=self._starter.running(running) if Ability.CONCURRENT in can else None,
         )
 
     def _cached(self, run: CellRun) -> int | None:
-        return self._starter.cached(run.cell) if run.keep_cache else 0
+        return self._starter.cached(run.cell) if run.keep_cache else self._starter.cold
 
     def _scored(self, asked: ScoreRequest, running: int) -> Scored:
         del running

@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verdicts import Finding
 
 Event: TypeAlias = tuple[str, int, int] | tuple[str, str, int]
 
@@ -44,7 +44,7 @@ class RecordingProgress:
         """Remember that the remaining runs of a cell will not happen."""
         self._note(("skipped", cell.id, runs))
 
-    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+    def found(self, cell: Cell, finding: Finding) -> None:
         """Remember a finding, by the number of events before it."""
         self.findings.append((len(self.log), cell.id, finding.word))
 

@@ -17,14 +17,16 @@ from repro_gate.adapters.matrix.engines import (
     require_model,
 )
 from repro_gate.adapters.matrix.logprobs import is_logprob_suite, read_logprob_suites
+from repro_gate.adapters.matrix.modes import evidence_of, read_modes
 from repro_gate.adapters.matrix.prompts import ReadFile, read_beside, read_input
 from repro_gate.adapters.matrix.sampler import read_sampler
 from repro_gate.adapters.models.sources import required_form
 from repro_gate.core.engines import EngineSpec, LoraSpec, ModelSpec
-from repro_gate.core.matrix import Evidence, Matrix, PromptSpec, Suite, build_cells
+from repro_gate.core.matrix import Matrix, PromptSpec, Suite, build_cells, least_runs
 from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.chat import Chat
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.modes import RESTART, Level, Mode
 from repro_gate.errors import InputInvalid
 from repro_gate.model_files import part_names
 
@@ -201,21 +203,38 @@ def _suite(
             _require_convertible(file, prompt, prompts[prompt], models[model])
     cells = sum(map(len, table["prompts"].values())) * len(table["seeds"])
     require_bounded(file, place, cells)
-    fresh_runs = table.get("fresh_runs", min(1, table["runs"] - 1))
-    if fresh_runs >= table["runs"]:
-        expected = f"fewer than the {table['runs']} runs"
-        raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found=str(fresh_runs))
+    modes = read_modes(file, place, table)
     against = table.get("against")
     usual = FailingDrift.ANY if against is None else FailingDrift.BEYOND_ROUNDING
     return Suite(
         name=name,
         runs=table["runs"],
-        fresh_runs=fresh_runs,
+        fresh_runs=_fresh_runs(file, place, table, modes),
+        modes=modes,
         fail_on=FailingDrift(table.get("fail_on", usual)),
         against=against,
         cells=build_cells(prompts_of=table["prompts"], prompts=prompts, seeds=table["seeds"]),
-        evidence=Evidence(table.get("evidence", Evidence.TOKENS)),
+        evidence=evidence_of(table, modes),
     )
+
+
+def _fresh_runs(
+    file: Path, place: str, table: Mapping[str, Any], modes: Mapping[Mode, Level]
+) -> int:
+    runs, least = table["runs"], least_runs(modes)
+    if runs < least:
+        expected = f"at least {least} runs, as the suite has modes"
+        raise InputInvalid.at(file, f"{place}.runs", expected=expected, found=str(runs))
+    # At least one, or two for modes, are not in a fresh process.
+    most = runs - least_runs(modes.keys() - {RESTART})
+    fresh_runs: int = table.get("fresh_runs", min(1, most))
+    if fresh_runs > most:
+        expected = f"at most {most} of the {runs} runs"
+        raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found=str(fresh_runs))
+    if RESTART in modes and not fresh_runs:
+        expected = "at least 1, for the mode restart"
+        raise InputInvalid.at(file, f"{place}.fresh_runs", expected=expected, found="0")
+    return fresh_runs
 
 
 def _require_context(file: Path, name: str, prompt: PromptSpec, model: ModelSpec) -> None:

@@ -16,9 +16,11 @@ from repro_gate.core.tokens.controls import ControlReport, agreeing_seeds, judge
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.judge import judge
 from repro_gate.core.tokens.measurement import Measurement
+from repro_gate.core.tokens.modes import ALONE, ModeResult, Proof
 from repro_gate.core.tokens.reference import Reference
 from repro_gate.core.tokens.verdicts import (
     STOPPED,
+    Depends,
     Drift,
     Inconclusive,
     Nondeterministic,
@@ -278,6 +280,7 @@ def _cell_reports(
                 provenance=provenances.index(measured.facts[cell]) if done else None,
                 unfinished=unfinished,
                 verification=measured.verifications.get(cell, ()),
+                modes=_mode_results(plan, cell, measured),
             )
         )
     return reports
@@ -291,23 +294,55 @@ def _verdict(
     controls: Sequence[ControlReport],
 ) -> tuple[Verdict, Inconclusive | None]:
     """Return the verdict on a cell, and why a finding rests on fewer runs than planned."""
-    done = measured.repetitions.get(cell)
-    complete = done is not None and done.runs == plan.runs_of(cell)
-    unreached = _INTERRUPTED if measured.stopped_at is None else STOPPED
-    problem = measured.problems.get(cell) or (None if complete else unreached)
+    done, problem = measured.repetitions.get(cell), _problem_of(plan, cell, measured)
     if done is None:
-        return problem or unreached, None
+        return problem or _unreached(measured), None
     has_stopped = cell == measured.stopped_at
     # With --fail-fast this finding ended the check; a failed control does not hide it.
     doubts = () if has_stopped else controls
-    verdict = judge(done, cell=cell, golden=golden, facts=measured.facts[cell], controls=doubts)
+    verdict = judge(
+        done,
+        cell=cell,
+        golden=golden,
+        facts=measured.facts[cell],
+        controls=doubts,
+        modes=_mode_results(plan, cell, measured),
+    )
     against = plan.suites[cell].against
     if against is not None and isinstance(verdict, Unrecorded):
         verdict = _without_golden(verdict, golden, against=against)
     # An observed difference is a finding, whether or not the other runs were made.
-    if problem is None or has_stopped or isinstance(verdict, Nondeterministic | Drift | Vacuous):
+    is_finding = isinstance(verdict, Nondeterministic | Drift | Depends | Vacuous)
+    if problem is None or has_stopped or is_finding:
         return verdict, problem
     return problem, None
+
+
+def _problem_of(plan: Plan, cell: Cell, measured: Measurement) -> Inconclusive | None:
+    """Return why a cell has fewer runs than planned; None when it has all."""
+    done = measured.repetitions.get(cell)
+    is_complete = done is not None and done.runs == plan.runs_of(cell)
+    return measured.problems.get(cell) or (None if is_complete else _unreached(measured))
+
+
+def _unreached(measured: Measurement) -> Inconclusive:
+    return _INTERRUPTED if measured.stopped_at is None else STOPPED
+
+
+def _mode_results(plan: Plan, cell: Cell, measured: Measurement) -> tuple[ModeResult, ...]:
+    """Return the results of a cell in every mode that its suite asks for."""
+    known = measured.modes.get(cell, {})
+    lacking = _problem_of(plan, cell, measured)
+    results: list[ModeResult] = []
+    for mode, level in plan.modes_of(cell).items():
+        result = replace(known.get(mode, ModeResult(mode=mode, level=level)), level=level)
+        if mode == ALONE and lacking is None:
+            result = result.proven()
+        elif mode == ALONE or mode not in known:
+            why = lacking or _unreached(measured)
+            result = result.judged(Proof.UNKNOWN, why.reason, why.remedy)
+        results.append(result)
+    return tuple(results)
 
 
 def _without_golden(verdict: Unrecorded, golden: Golden | None, *, against: str) -> Inconclusive:

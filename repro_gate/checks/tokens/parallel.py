@@ -12,7 +12,7 @@ from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.matrix import Plan
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.measurement import Measurement, joined
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verdicts import Finding
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Engine, EngineStarter, Progress
 
@@ -165,7 +165,7 @@ class _Guard:
             self._require_running()
             self._progress.skipped(cell, runs=runs)
 
-    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+    def found(self, cell: Cell, finding: Finding) -> None:
         """Forward to the shared progress."""
         with self._lock:
             self._require_running()

@@ -107,9 +107,9 @@ class Observation:
 
 
 def observe(plan: Plan, *, ports: CheckPorts, started: float, started_at: str) -> Observation:
-    """Measure a plan on this machine; broken goldens do not stop it. See `check_tokens`."""
+    """Measure a plan alone on this machine; broken goldens do not stop it. See `check_tokens`."""
     lenient = replace(ports, goldens=LenientGoldenReader(ports.goldens), references=None)
-    report = check_tokens(plan, ports=lenient, started=started, started_at=started_at)
+    report = check_tokens(plan.alone, ports=lenient, started=started, started_at=started_at)
     return Observation(
         goldens=observed_goldens(report),
         profiles=frozenset(engine.profile for engine in report.engines),

@@ -8,7 +8,8 @@ from typing import assert_never
 
 import repro_gate
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
-from repro_gate.core.engines import ModelSpec
+from repro_gate.checks.tokens.modes import Hooks, ModeRunner, answers_in, cold
+from repro_gate.core.engines import Ability, ModelSpec
 from repro_gate.core.matrix import Plan
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.cell import Cell, Factor
@@ -28,7 +29,15 @@ from repro_gate.core.tokens.golden import Conditions, Facts, Golden, facts_of_te
 from repro_gate.core.tokens.grade import FailingDrift
 from repro_gate.core.tokens.judge import Repetition, new_finding
 from repro_gate.core.tokens.measurement import Measurement
-from repro_gate.core.tokens.verdicts import Drift, Inconclusive, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.modes import Mode
+from repro_gate.core.tokens.verdicts import (
+    Depends,
+    Drift,
+    Finding,
+    Inconclusive,
+    Nondeterministic,
+    Unrecorded,
+)
 from repro_gate.core.tokens.verification import claim_of
 from repro_gate.errors import EngineFailed, MeasurementUnavailable
 from repro_gate.ports import (
@@ -83,6 +92,8 @@ class MatrixRunner:
         self._measured = Measurement()
         self._workers: dict[str, EngineWorker] = {}
         self._watch = Watch(goldens={}, fail_fast=False)
+        hooks = Hooks(is_open=self._is_open, receive=self._received, differs=self._differs)
+        self._modes = ModeRunner(plan, self._measured, ports.progress, hooks=hooks)
 
     @property
     def measured(self) -> Measurement:
@@ -91,7 +102,10 @@ class MatrixRunner:
 
     def describe(self) -> None:
         """Describe every engine; the cells of one that fails are given up."""
-        self._ports.progress.started((cell, self._plan.runs_of(cell)) for cell in self._plan.cells)
+        self._ports.progress.started(
+            (cell, self._plan.runs_of(cell) + answers_in(self._plan, cell))
+            for cell in self._plan.cells
+        )
         specs = {model.engine.name: model.engine for model in self._plan.models.values()}
         for name, spec in specs.items():
             worker = self._workers[name] = EngineWorker(
@@ -157,21 +171,34 @@ class MatrixRunner:
         left = [cell for cell in cells if self._made(cell) < self._plan.runs_of(cell)]
         if is_last and any(self._plan.suites[cell].fresh_runs for cell in left):
             worker.load_fresh(model)
+        self._modes.note_instance(model, loaded.instance)
+        self._run_warm(worker, model, left, concurrency=loaded.concurrency)
+        self._run_controls(worker, model)
+        self._verify(worker, model)
+        # Last, as it may end the server.
+        self._modes.measure(worker, model, cells)
+        self._measured.add_notes(worker.notes())
+
+    def _run_warm(
+        self, worker: EngineWorker, model: ModelSpec, left: Sequence[Cell], *, concurrency: int
+    ) -> None:
+        """Make every run that needs no fresh process."""
+        # Runs that share batches may depend on each other: company is a mode.
+        shares = Ability.CONCURRENT in worker.describe().can
+        at_a_time = 1 if shares else concurrency
         alone = dict.fromkeys(
-            c for c in left if loaded.concurrency > 1 and not self._plan.suites[c].fresh_runs
+            c for c in left if at_a_time > 1 and not self._plan.suites[c].fresh_runs
         )
         together = {
             cell: range(self._made(cell), self._warm_runs_of(cell) - (cell in alone))
             for cell in left
         }
-        order = _interleaved(together, at_a_time=loaded.concurrency)
-        self._run_all(worker, model, (self._run_of(cell, trace=not run) for cell, run in order))
+        order = _interleaved(together, at_a_time=at_a_time)
+        runs = (self._run_of(cell, trace=not run) for cell, run in order)
+        self._run_all(worker, model, runs, alone=shares)
         # Every cell's last run is alone, so that it shows whether neighbours change the tokens.
         last = (self._run_of(cell, trace=not together[cell].stop) for cell in alone)
         self._run_all(worker, model, last, alone=True)
-        self._run_controls(worker, model)
-        self._verify(worker, model)
-        self._measured.add_notes(worker.notes())
 
     def _measure_again(self, worker: EngineWorker, model: ModelSpec) -> None:
         # In reverse, so that each cell runs after a different one than before.
@@ -180,6 +207,7 @@ class MatrixRunner:
         runs = (self._run_of(cell, trace=False) for cell in cells for _ in range(fresh[cell]))
         self._run_all(worker, model, runs, alone=True, in_fresh_process=True)
         self._verify(worker, model)
+        self._modes.measure_restarted(worker, model, cells)
         self._measured.add_notes(worker.notes())
 
     def _take_known(self, cell: Cell, facts: Facts) -> None:
@@ -207,7 +235,9 @@ class MatrixRunner:
         )
 
     def _run_of(self, cell: Cell, *, trace: bool) -> CellRun:
-        return CellRun(cell=cell, trace=trace, logits=self._plan.compares_logits(cell))
+        # How far log-probabilities move is a part of the result in a mode.
+        is_traced = trace or bool(self._plan.modes_of(cell))
+        return CellRun(cell=cell, trace=is_traced, logits=self._plan.compares_logits(cell))
 
     def _made(self, cell: Cell) -> int:
         done = self._measured.repetitions.get(cell)
@@ -245,8 +275,10 @@ class MatrixRunner:
                 if not self._is_open(cell):
                     # It was given up after this run had been sent.
                     continue
-                if isinstance(outcome.value, MeasurementUnavailable):
-                    self._give_up([cell], outcome.value)
+                try:
+                    cold(done.request, outcome.value)
+                except MeasurementUnavailable as error:
+                    self._give_up([cell], error)
                 else:
                     self._add(worker, cell, outcome, in_fresh_process=in_fresh_process)
                 if self._watch.stopped_at is not None:
@@ -281,25 +313,35 @@ class MatrixRunner:
         if self._ports.run_log is not None:
             self._ports.run_log.note(self._conditions(cell, self._measured.facts[cell]), now)
         self._ports.progress.ran(cell, tokens=len(generation.tokens))
+        if before is not None:
+            self._modes.add_alone(cell, generation)
         self._report_finding(cell, before, now)
 
     def _report_finding(self, cell: Cell, before: Repetition | None, now: Repetition) -> None:
         golden, facts = self._watch.goldens.get(cell), self._measured.facts[cell]
         finding = new_finding(before, now, cell=cell, golden=golden, facts=facts)
         if finding is not None:
-            if (
-                self._watch.fail_fast
-                and self._watch.stopped_at is None
-                and self._fails(cell, finding)
-            ):
-                self._watch.stopped_at = cell
-            self._ports.progress.found(cell, finding)
+            self._found(cell, finding)
 
-    def _fails(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> bool:
+    def _differs(self, cell: Cell, mode: Mode) -> None:
+        """Report a cell that depends on a mode, if nothing worse is known of it."""
+        done, golden = self._measured.repetitions[cell], self._watch.goldens.get(cell)
+        facts = self._measured.facts[cell]
+        compared = new_finding(None, done, cell=cell, golden=golden, facts=facts)
+        if done.difference is None and compared is None:
+            self._found(cell, Depends(modes=(mode,)))
+
+    def _found(self, cell: Cell, finding: Finding) -> None:
+        is_first = self._watch.fail_fast and self._watch.stopped_at is None
+        if is_first and self._fails(cell, finding):
+            self._watch.stopped_at = cell
+        self._ports.progress.found(cell, finding)
+
+    def _fails(self, cell: Cell, finding: Finding) -> bool:
         """Return whether a finding is one whatever the other cells show."""
         suite = self._plan.suites[cell]
         match finding:
-            case Nondeterministic():
+            case Nondeterministic() | Depends():
                 return True
             case Drift():
                 return suite.fail_on is FailingDrift.ANY
@@ -417,7 +459,8 @@ class MatrixRunner:
     def _give_up(self, cells: Iterable[Cell], error: MeasurementUnavailable) -> None:
         for cell in cells:
             self._measured.problems[cell] = Inconclusive(reason=error.reason, remedy=error.remedy)
-            self._ports.progress.skipped(cell, runs=self._plan.runs_of(cell) - self._made(cell))
+            left = self._plan.runs_of(cell) - self._made(cell) + answers_in(self._plan, cell)
+            self._ports.progress.skipped(cell, runs=left)
 
 
 def _interleaved(runs: Mapping[Cell, range], *, at_a_time: int) -> Iterator[tuple[Cell, int]]:

@@ -16,7 +16,7 @@ from rich.text import Text
 from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.outcome import outcome_of_verdict
 from repro_gate.core.tokens.cell import Cell
-from repro_gate.core.tokens.verdicts import Drift, Nondeterministic, Unrecorded
+from repro_gate.core.tokens.verdicts import Drift, Finding, Unrecorded
 from repro_gate.ports import Progress
 from repro_gate.reports.findings.wording import describe_finding
 from repro_gate.reports.terminal import style
@@ -251,7 +251,7 @@ class _Display:
         self._work.drop(cell, runs)
         self._show()
 
-    def found(self, cell: Cell, finding: Drift | Nondeterministic | Unrecorded) -> None:
+    def found(self, cell: Cell, finding: Finding) -> None:
         """Print a finding, except a missing golden."""
         is_hidden = isinstance(finding, Drift) and not self._shows_drift
         if is_hidden or isinstance(finding, Unrecorded):

@@ -133,7 +133,15 @@ def _planned_cell(plan: Plan, cell: Cell) -> Mapping[str, object]:
     runs = {"suite": suite.name, "runs": suite.runs, "fresh_runs": suite.fresh_runs}
     against = {} if suite.against is None else {"against": suite.against}
     fail_on = {} if suite.fail_on is FailingDrift.ANY else {"fail_on": suite.fail_on.value}
-    return {**cell_to_data(cell), **runs, "evidence": suite.evidence.value, **against, **fail_on}
+    modes = {"modes": {str(mode): level.value for mode, level in suite.modes.items()}}
+    return {
+        **cell_to_data(cell),
+        **runs,
+        "evidence": suite.evidence.value,
+        **against,
+        **fail_on,
+        **(modes if suite.modes else {}),
+    }
 
 
 def _model_facts(plan: Plan, name: str) -> Mapping[str, object]:

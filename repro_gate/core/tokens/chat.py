@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from repro_gate.core.guards import require_text
+from repro_gate.strict_json import is_list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +73,19 @@ class Chat:
             "tools": tuple(data.get("tools", ())),
         }
         return cls(**given)
+
+    def with_more(self, words: str) -> "Chat":
+        """Return the chat with words at the end of its last message."""
+        last = _parsed(self.messages[-1])
+        content = last.get("content")
+        if isinstance(content, str):
+            last["content"] = content + words
+        elif is_list(content):
+            content.append({"type": "text", "text": words})
+        else:
+            more = _text_of({"role": "user", "content": words})
+            return replace(self, messages=(*self.messages, more))
+        return replace(self, messages=(*self.messages[:-1], _text_of(last)))
 
     def _changed(
         self, *, messages: object, tools: object, template_kwargs: object

@@ -6,7 +6,13 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Final
 
-from repro_gate.core.tokens.generation import Choice, Generation, output_divergence
+from repro_gate.core.tokens.generation import (
+    Choice,
+    Generation,
+    Place,
+    first_divergence,
+    output_divergence,
+)
 from repro_gate.core.tokens.verification import MAX_DISTANCE, Verification, VerifiedToken
 
 SAME: Final = 0.000051
@@ -145,6 +151,15 @@ def _evidence(
     if verification or now is None:
         return [(entry.id, entry) for entry in verification]
     return [(token.id, choice) for token, choice in zip(now.tokens, now.trace, strict=False)]
+
+
+def largest_shift(before: Generation, now: Generation) -> float | None:
+    """Return the largest change of a log-probability up to a divergence; None if unknown."""
+    found = first_divergence(before, now)
+    if found is not None and found.place in {Place.TEMPLATE, Place.PROMPT}:
+        return None
+    moved = [position.shift for position in positions_of(before, now, ())]
+    return max(filter(math.isfinite, moved), default=None)
 
 
 def shifts_of(positions: Sequence[Position]) -> Shifts | None:

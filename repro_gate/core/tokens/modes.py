@@ -1,16 +1,17 @@
 """Modes: circumstances in which a served model answers, and what its answers showed there."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final, TypeVar, assert_never
 
 from repro_gate.core.guards import require_at_least
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, first_divergence
 
 MAX_SEQUENCES: Final = 1024
 """The most answers at once; as many as an engine may work on at a time."""
+T = TypeVar("T")
 N = TypeVar("N", int, float)
 
 _MODE: Final = re.compile(r"([a-z-]+?)(?:-([1-9][0-9]{0,8}))?")
@@ -65,8 +66,17 @@ class Mode:
         return f"{self.kind}-{self.sequences}" if self.kind.has_company else self.kind.value
 
 
+_REMEDY_OF_UNKNOWN: Final = "use a server that shows it, or require only any of this mode"
+
 ALONE: Final = Mode(ModeKind.ALONE)
 RESTART: Final = Mode(ModeKind.RESTART)
+
+
+def in_order(modes: Mapping[Mode, T]) -> dict[Mode, T]:
+    """Return modes in the order in which they are measured."""
+    kinds = tuple(ModeKind)
+    order = sorted(modes, key=lambda mode: (kinds.index(mode.kind), mode.sequences))
+    return {mode: modes[mode] for mode in order}
 
 
 def mode_of(name: str) -> Mode:
@@ -186,6 +196,60 @@ class ModeResult:
             running=_extreme(max, self.running, answer.running),
             cached=_extreme(min, self.cached, answer.cached),
         )
+
+    def proven(self, *, instances: tuple[str | None, str | None] = (None, None)) -> "ModeResult":
+        """Return the result with whether its answers were generated in this mode.
+
+        Args:
+            instances: what computed run 1, and the answers; None where it is not reported.
+        """
+        match self.mode.kind:
+            case ModeKind.ALONE:
+                return self.judged(Proof.SEEN)
+            case ModeKind.CONCURRENT | ModeKind.MIXED:
+                return self._with_company()
+            case ModeKind.AFTER_PREFIX | ModeKind.REPEAT:
+                return self._with_cache()
+            case ModeKind.RESTART:
+                return self._restarted(*instances)
+            case _:
+                assert_never(self.mode.kind)
+
+    def _with_company(self) -> "ModeResult":
+        wanted = self.mode.sequences
+        if self.running is None:
+            reason = "the engine does not report how many sequences are at work at once"
+            return self.judged(Proof.UNKNOWN, reason, _REMEDY_OF_UNKNOWN)
+        if self.running < wanted:
+            reason = f"at most {self.running} of {wanted} sequences were at work at once"
+            remedy = (
+                f"let the server work on {wanted} at once (-np {wanted} of llama-server, "
+                f"--max-num-seqs of vLLM), or ask for fewer"
+            )
+            return self.judged(Proof.ABSENT, reason, remedy)
+        return self.judged(Proof.SEEN)
+
+    def _with_cache(self) -> "ModeResult":
+        if self.cached is None:
+            reason = "the engine does not report how many tokens of a prompt come from its cache"
+            return self.judged(Proof.UNKNOWN, reason, _REMEDY_OF_UNKNOWN)
+        if not self.cached:
+            reason = "no token of the prompt came from the cache"
+            remedy = (
+                "turn on the cache of prompts, or use a longer prompt: some servers keep only "
+                "whole blocks, such as of 128 tokens"
+            )
+            return self.judged(Proof.ABSENT, reason, remedy)
+        return self.judged(Proof.SEEN)
+
+    def _restarted(self, before: str | None, after: str | None) -> "ModeResult":
+        if before is None or after is None:
+            reason = "the engine does not report whether what computes was started again"
+            return self.judged(Proof.UNKNOWN, reason, _REMEDY_OF_UNKNOWN)
+        if before == after:
+            reason = "the same server answered before and after"
+            return self.judged(Proof.ABSENT, reason, "let the gate start the server, with serve")
+        return self.judged(Proof.SEEN)
 
     def judged(
         self, proof: Proof, reason: str | None = None, remedy: str | None = None

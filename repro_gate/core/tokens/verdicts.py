@@ -134,6 +134,9 @@ STOPPED = Inconclusive(
 )
 """The verdict on cells after the first finding under `--fail-fast`."""
 
+Finding: TypeAlias = Drift | Nondeterministic | Depends | Unrecorded
+"""What may be found before a check has ended."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Orphan:

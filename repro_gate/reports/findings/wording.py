@@ -146,13 +146,15 @@ def describe_inconclusive(verdict: Inconclusive) -> Description:
     )
 
 
-def describe_finding(finding: Drift | Nondeterministic) -> str:
+def describe_finding(finding: Drift | Nondeterministic | Depends) -> str:
     """Describe the finding of the latest run of a cell, while further runs are to come."""
     match finding:
         case Drift():
             return f"run 1 differs from the golden at {format_place(finding.divergence)}"
         case Nondeterministic():
             return _differing(finding)
+        case Depends():
+            return f"answers in {', '.join(map(str, finding.modes))} differ from run 1"
         case _:
             assert_never(finding)
 

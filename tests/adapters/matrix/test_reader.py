@@ -341,7 +341,7 @@ def test_the_context_is_rounded_up_as_in_llama_cpp(tmp_path: Path) -> None:
         (("runs = 3", "runs = 3.0"), "suites.quick.runs: expected an integer, found 3.0"),
         (
             ("runs = 3", "runs = 3\nfresh_runs = 3"),
-            "suites.quick.fresh_runs: expected fewer than the 3 runs, found 3",
+            "suites.quick.fresh_runs: expected at most 2 of the 3 runs, found 3",
         ),
         (
             ("runs = 3", "runs = 3\nfresh_runs = -1"),

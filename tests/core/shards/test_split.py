@@ -11,6 +11,7 @@ from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.shards.report import PlanIdentity, Shard, shard_of
 from repro_gate.core.shards.split import WholePlan, divided, lanes_of
 from repro_gate.core.tokens.grade import FailingDrift
+from repro_gate.core.tokens.modes import ALONE, Level, mode_of
 from repro_gate.errors import UsageInvalid
 from tests.fakes.scoring import plan_of, suite_of_logprobs
 from tests.fakes.values import GREEDY, cell_of, lora_of, matrix_of, suite_of
@@ -130,8 +131,14 @@ def adapted(scale: float) -> Plan:
     )
 
 
+def in_mode(name: str, level: str) -> Plan:
+    """Return the plan with a mode."""
+    modes = {ALONE: Level.TOKENS, mode_of(name): Level(level)}
+    return plan(matrix_of(replace(suite_of(*CELLS), modes=modes)))
+
+
 def test_the_digest_tells_plans_apart() -> None:
-    """Another cell, number of runs, setting, tolerance or adapter is another plan."""
+    """Another cell, number of runs, mode, setting, tolerance or adapter is another plan."""
     suite = suite_of_logprobs()
     mild = replace(suite_of(*CELLS), fail_on=FailingDrift.BEYOND_ROUNDING)
     stricter = replace(suite, tolerance=replace(suite.tolerance, floor_nats=0.05))
@@ -144,6 +151,8 @@ def test_the_digest_tells_plans_apart() -> None:
         WholePlan(tokens=TOKENS, logprobs=(plan_of(stricter),)),
         WholePlan(tokens=plan(matrix_of(mild))),
         WholePlan(tokens=plan(matrix_of(replace(mild, against="cpu-other")))),
+        *(WholePlan(tokens=in_mode(name, "tokens")) for name in ("alone", "mixed-2", "mixed-3")),
+        WholePlan(tokens=in_mode("mixed-2", "any")),
         *(WholePlan(tokens=adapted(scale)) for scale in (0.5, 1.0)),
     ]
 

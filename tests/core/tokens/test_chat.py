@@ -101,3 +101,27 @@ def test_a_chat_is_contrasted_with_other_prompts() -> None:
 def test_what_renders_chats_is_no_provenance_of_a_text() -> None:
     """A text does not depend on it."""
     assert facts_of_texts({"chat.renderer": "x", "model.name": "chat."}) == {"model.name": "chat."}
+
+
+@pytest.mark.parametrize(
+    ("content", "longer"),
+    [
+        ("Hi", [{"role": "user", "content": "Hi you"}]),
+        (
+            [{"type": "text", "text": "Hi"}],
+            [
+                {
+                    "role": "user",
+                    "content": [{"type": "text", "text": "Hi"}, {"type": "text", "text": " you"}],
+                }
+            ],
+        ),
+        (None, [{"role": "user", "content": None}, {"role": "user", "content": " you"}]),
+    ],
+)
+def test_a_chat_is_made_longer(content: object, longer: list[dict[str, Any]]) -> None:
+    """Words are added to the last message, or after it where it has no text."""
+    first = {"role": "system", "content": "Be brief."}
+    chat = Chat.of({"messages": [first, {"role": "user", "content": content}]})
+
+    assert chat.with_more(" you") == Chat.of({"messages": [first, *longer]})

@@ -9,6 +9,7 @@ from repro_gate.core.tokens.comparison import (
     Position,
     Shifts,
     forced_tokens,
+    largest_shift,
     positions_of,
     shifts_of,
 )
@@ -137,3 +138,21 @@ def test_a_choice_without_best_tokens_is_known_by_itself() -> None:
     golden = replace(GOLDEN, trace=(Choice(logprob=-1.0, best=()),) * 3)
     (first, *_) = positions_of(golden, None, verification_of(GOLDEN))
     assert first.before == {7: -1.0}
+
+
+def test_the_largest_shift_is_up_to_a_divergence() -> None:
+    """It is unknown without traces, after another prompt, and where no token is known of both."""
+    choice = Choice(logprob=-0.5, best=((7, -0.5), (8, -2.0)))
+    moved = Choice(logprob=-1.25, best=((7, -0.75), (8, -1.25)))
+    before = replace(GOLDEN, trace=(choice, choice, choice))
+    now = replace(GOLDEN, trace=(choice, moved, choice))
+    one, two = (
+        replace(generation_of(id), trace=(Choice(logprob=-1.0, best=((id, -1.0),)),))
+        for id in (1, 2)
+    )
+
+    assert largest_shift(before, now) == pytest.approx(0.75)
+    assert largest_shift(before, before) == 0
+    assert largest_shift(before, replace(now, trace=())) is None
+    assert largest_shift(before, replace(now, prompt=now.tokens)) is None
+    assert largest_shift(one, two) is None

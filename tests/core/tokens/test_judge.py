@@ -20,9 +20,21 @@ from repro_gate.core.tokens.generation import (
 )
 from repro_gate.core.tokens.golden import FactChange, Golden
 from repro_gate.core.tokens.judge import Repetition, judge
+from repro_gate.core.tokens.modes import (
+    ALONE,
+    RESTART,
+    Answer,
+    Level,
+    Mode,
+    ModeKind,
+    ModeResult,
+    Proof,
+)
 from repro_gate.core.tokens.verdicts import (
+    Depends,
     Drift,
     FormerGolden,
+    Inconclusive,
     Match,
     Nondeterministic,
     Unrecorded,
@@ -61,9 +73,10 @@ def _judge(
     golden: Golden | None,
     controls: Sequence[ControlReport] = (),
     cell: Cell = CELL,
+    modes: Sequence[ModeResult] = (),
 ) -> Verdict:
     facts = provenance_of("tiny")
-    return judge(repetition, cell=cell, golden=golden, facts=facts, controls=controls)
+    return judge(repetition, cell=cell, golden=golden, facts=facts, controls=controls, modes=modes)
 
 
 @given(near_generations, _later_runs)
@@ -184,6 +197,62 @@ def test_vacuity_comes_before_a_match_and_before_recording(golden: Golden | None
     verdict = _judge(Repetition(first=OUTPUT), golden=golden, controls=[control_of()])
 
     assert verdict == Vacuous(factor=Factor.SEED)
+
+
+def in_company(answer: Generation, level: Level = Level.TOKENS) -> ModeResult:
+    """Return the result of an answer that was generated in company."""
+    result = ModeResult(mode=Mode(ModeKind.CONCURRENT, 8), level=level)
+    return result.with_answer(OUTPUT, Answer(generation=answer)).judged(Proof.SEEN)
+
+
+EQUAL, OTHER = in_company(OUTPUT), in_company(generation_of(1))
+ABSENT = replace(EQUAL, mode=RESTART).judged(Proof.ABSENT, "it was the same", "restart it")
+UNSEEN = replace(EQUAL, mode=ALONE).judged(Proof.UNKNOWN, "it is not shown", "show it")
+
+
+@pytest.mark.parametrize(
+    ("modes", "verdict"),
+    [
+        ([EQUAL], Match()),
+        ([in_company(generation_of(1), Level.ANY)], Match()),
+        ([replace(UNSEEN, level=Level.ANY)], Match()),
+        ([OTHER], Depends(modes=(OTHER.mode,))),
+        ([UNSEEN, ABSENT, OTHER], Depends(modes=(OTHER.mode,))),
+        ([UNSEEN, ABSENT, EQUAL], Vacuous(mode=RESTART)),
+        ([EQUAL, UNSEEN], Inconclusive(reason="alone: it is not shown", remedy="show it")),
+    ],
+)
+def test_modes_count_where_the_runs_match(modes: list[ModeResult], verdict: Verdict) -> None:
+    """A difference beats a missing proof, and what is known to be missing what is unknown."""
+    golden = golden_of(CELL, OUTPUT)
+
+    assert _judge(Repetition(first=OUTPUT), golden=golden, modes=modes) == verdict
+
+
+def test_a_difference_in_a_mode_beats_a_failed_control() -> None:
+    """It was seen to be able to differ; agreement in modes cannot replace a control."""
+    golden, controls = golden_of(CELL, OUTPUT), [control_of()]
+    run = Repetition(first=OUTPUT)
+
+    assert _judge(run, golden=golden, controls=controls, modes=[OTHER]) == Depends(
+        modes=(OTHER.mode,)
+    )
+    for modes in ([EQUAL], [ABSENT]):
+        vacuous = _judge(run, golden=golden, controls=controls, modes=modes)
+        assert vacuous == Vacuous(factor=Factor.SEED)
+
+
+@pytest.mark.parametrize("modes", [[OTHER], [ABSENT], [UNSEEN]])
+def test_modes_do_not_hide_what_is_wrong_alone(modes: list[ModeResult]) -> None:
+    """Runs that differ, drift and a missing golden come first."""
+    unstable = Repetition(first=OUTPUT, runs=2, difference=UNSTABLE)
+    drifted = _judge(
+        Repetition(first=OUTPUT), golden=golden_of(CELL, generation_of(8, 6, 7)), modes=modes
+    )
+
+    assert _judge(unstable, golden=golden_of(CELL, OUTPUT), modes=modes) == UNSTABLE
+    assert isinstance(drifted, Drift)
+    assert isinstance(_judge(Repetition(first=OUTPUT), golden=None, modes=modes), Unrecorded)
 
 
 def test_a_cell_without_a_golden_is_unrecorded() -> None:

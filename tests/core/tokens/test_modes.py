@@ -159,3 +159,36 @@ def test_an_inconsistent_result_is_refused(changes: dict[str, object]) -> None:
 def test_modes_without_company_are_of_one_sequence() -> None:
     """The constants are what their names are."""
     assert (mode_of("alone"), mode_of("restart")) == (ALONE, RESTART)
+
+
+def answered(mode: str, *, running: int | None = None, cached: int | None = None) -> ModeResult:
+    """Return the result of one answer in a mode."""
+    answer = Answer(generation=FIRST, running=running, cached=cached)
+    return result_of(mode=mode_of(mode)).with_answer(FIRST, answer)
+
+
+@pytest.mark.parametrize(
+    ("result", "instances", "proof"),
+    [
+        (answered("alone"), (None, None), Proof.SEEN),
+        (answered("concurrent-8", running=8), (None, None), Proof.SEEN),
+        (answered("concurrent-8", running=7), (None, None), Proof.ABSENT),
+        (answered("mixed-2", running=9), (None, None), Proof.SEEN),
+        (answered("mixed-2"), (None, None), Proof.UNKNOWN),
+        (answered("after-prefix", cached=1), (None, None), Proof.SEEN),
+        (answered("repeat", cached=0), (None, None), Proof.ABSENT),
+        (answered("repeat"), (None, None), Proof.UNKNOWN),
+        (answered("restart"), ("a", "b"), Proof.SEEN),
+        (answered("restart"), ("a", "a"), Proof.ABSENT),
+        (answered("restart"), (None, "a"), Proof.UNKNOWN),
+        (answered("restart"), ("a", None), Proof.UNKNOWN),
+    ],
+)
+def test_each_mode_has_a_proof_of_its_own(
+    result: ModeResult, instances: tuple[str | None, str | None], proof: Proof
+) -> None:
+    """What is seen needs no reason, and everything else has one with a remedy."""
+    proven = result.proven(instances=instances)
+
+    assert proven.proof is proof
+    assert (proven.reason is None, proven.remedy is None) == ((proof is Proof.SEEN,) * 2)

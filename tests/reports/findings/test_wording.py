@@ -12,8 +12,10 @@ from repro_gate.core.report import CellReport, FinishedCheck, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Divergence, Generation, Place, Token
 from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.modes import Mode, ModeKind
 from repro_gate.core.tokens.verdicts import (
     STOPPED,
+    Depends,
     Drift,
     FormerGolden,
     Inconclusive,
@@ -103,6 +105,8 @@ def test_a_finding_is_described_by_the_run_that_shows_it(
     assert describe_finding(client) == (
         "run 3, in a fresh client of the same server, differs from run 1 at output[0]"
     )
+    dependent = Depends(modes=(Mode(ModeKind.MIXED, 8),))
+    assert describe_finding(dependent) == "answers in mixed-8 differ from run 1"
 
 
 def test_a_missing_golden_names_why_runs_were_not_made(
