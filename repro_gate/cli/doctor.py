@@ -145,6 +145,13 @@ def _matrix(workspace: wiring.Workspace) -> Iterator[str]:
         presence = "present" if workspace.models.absence_of(file) is None else "absent"
         yield f"  model {file.key}: {presence}, {path}"
         yield f"    {f'pinned to {pinned}' if pinned else 'not pinned'}"
+    yield from (f"  model {line}" for line in _without_files(matrix.models.values()))
+
+
+def _without_files(models: Iterable[ModelSpec]) -> list[str]:
+    """Return a line for each model of which only its server knows the files."""
+    known_to_server = "no file here, as the matrix names no source: only its server knows it"
+    return [f"{model.name}: {known_to_server}" for model in models if not model.has_files]
 
 
 def _files_of(models: Iterable[ModelSpec]) -> Iterator[FileSpec]:
@@ -252,6 +259,8 @@ def run_list(session: Session, *, as_json: bool) -> ExitCode:
             print(f"{row['name']}: {'present' if row['present'] else 'absent'}, {row['source']}")
             print(f"  {row['path']}")
             print(f"  sha256 {row['sha256'] or 'not pinned'}")
+        for line in _without_files(workspace.matrix.models.values()):
+            print(line)
     return ExitCode.PASSED
 
 
@@ -262,13 +271,18 @@ def run_fetch(session: Session, names: Sequence[str]) -> ExitCode:
         located = workspace.models.fetch(model)
         for file, found in zip(model.files, located.files, strict=True):
             print(f"{file.key}: {found.path}")
+    for line in _without_files(session.models(names)):
+        print(line)
     return ExitCode.PASSED
 
 
 def run_verify(session: Session, names: Sequence[str]) -> ExitCode:
     """Compare the digest of each model file with the pinned one."""
     workspace = wiring.workspace_for(session)
-    good = True
+    without = _without_files(session.models(names))
+    for line in without:
+        print(line)
+    good = not without
     for file in _files_of(session.models(names)):
         verdict = _verify(workspace, file)
         good = good and verdict is None

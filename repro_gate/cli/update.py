@@ -366,6 +366,8 @@ def _session_to_repin(session: Session, options: UpdateOptions) -> Session:
     """Return a session that selects all cells of the models, unless the user selects some."""
     chosen = session.selection
     for model in session.models(options.repin):
+        if not model.has_files:
+            raise UsageInvalid(f"{model.name} has no source in {session.file}, and so no pin")
         if all(file.sha256 is not None for file in model.files):
             raise UsageInvalid(
                 f"{model.name} is pinned in {session.file}: change the sha256 of "

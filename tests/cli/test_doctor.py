@@ -146,6 +146,29 @@ def test_an_unpinned_file_is_not_verified(workspace: Workspace) -> None:
     assert (ran.code, ran.out) == (4, f"tiny: not pinned yet; its sha256 is {_DIGEST}\n")
 
 
+def test_a_model_that_only_its_server_knows_is_named(workspace: Workspace) -> None:
+    """There is nothing to verify, fetch or pin: a line shows that, and it is no pass."""
+    server = {
+        "kind": "served",
+        "dialect": "vllm",
+        "base_url": "http://127.0.0.1:1",
+        "profile": "prod-cpu",
+    }
+    suite = {"runs": 2, "seeds": [1, 2], "prompts": {"qwen": ["haiku"]}}
+    workspace.write_matrix(
+        engines={"prod": server}, models={"qwen": {"engine": "prod"}}, suites={"quick": suite}
+    )
+    names = ("list", "fetch", "verify")
+    listed, fetched, verified = (workspace.run("models", name) for name in names)
+    repinned = workspace.run("update-snapshots", "--yes", "--repin", "qwen")
+
+    line = "qwen: no file here, as the matrix names no source: only its server knows it\n"
+    assert (listed.out, fetched.out, verified.out) == (line, line, line)
+    assert (listed.code, fetched.code, verified.code, repinned.code) == (0, 0, 4, 2)
+    assert repinned.err.startswith("repro-gate: qwen has no source in ")
+    assert f"  model {line}" in workspace.run("doctor").out
+
+
 @pytest.fixture(scope="module")
 def fetched(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Workspace, Ran]:
     """Return a workspace of built-in models, and the output of their fetch."""

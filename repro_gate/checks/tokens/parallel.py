@@ -60,7 +60,7 @@ class ParallelRunner:
         """
         self._each(lambda runner: runner.measure(watch))
         files = _by_name(
-            (file.key, device, runner.measured.models[model.name][file.sha256_fact])
+            (file.key, device, runner.measured.models[model.name].get(file.sha256_fact, "unknown"))
             for plan, (device, runner) in zip(self._plans, self._by_device(), strict=True)
             for model in plan.models.values()
             if model.name in runner.measured.models

@@ -12,7 +12,7 @@ import pytest
 from repro_gate.checks.tokens.check import check_tokens
 from repro_gate.checks.tokens.record import observed_goldens
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.core.engines import EngineSpec, ModelSpec
+from repro_gate.core.engines import Ability, EngineSpec, ModelSpec
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.core.shards.split import lanes_of
@@ -212,6 +212,13 @@ def test_devices_that_loaded_two_files_are_refused() -> None:
         rf"cuda:0 is {'a' * 64}, cuda:1 is {'b' * 64}$",
     ):
         _check(_on_machines(lambda device, _: Machine(digest=files[device])))
+
+
+def test_devices_may_have_models_of_unknown_digests() -> None:
+    """Nothing shows that they are two, nor that they are one."""
+    starter = ScriptedStarter(digest=lambda _: None, can=frozenset({Ability.REMOTE}))
+
+    assert set(verdicts_of(_check(starter)).values()) == {Match()}
 
 
 def test_devices_that_loaded_two_adapters_are_refused() -> None:
