@@ -105,8 +105,8 @@ class ProviderClient:
         self._has_answer = False
         """Whether the first question has been answered, or has failed."""
         self._replies = 0
-        self._served: frozenset[str] = frozenset()
-        """The models that the server lists, where answers do not name theirs."""
+        self._served: str | None = None
+        """The model that the server lists, where answers do not name theirs."""
 
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; a failure is a `MissedDraw`."""
@@ -187,6 +187,7 @@ class ProviderClient:
                 rows = len(encoding.response) if answer.is_suffix else len(ids)
                 self._require_capability(answer, rows=rows)
                 return self._safe(drawn)
+            self._require_cold(answer)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
         self._is_capable = True
@@ -284,7 +285,6 @@ class ProviderClient:
             raise
         if self._dialect.models is not None and is_table(document):
             document = {**document, "model": question.model}
-        self._require_cold(question, document)
         facts = facts_of(reply, document, self._key, attempts=attempts, now=now)
         self._backends.add(self._provider, question.model, facts)
         return Answer(
@@ -297,26 +297,25 @@ class ProviderClient:
 
     async def _require_served(self, model: str, *, timeout_s: float) -> None:
         """Require that the server lists a model, if its answers do not name theirs."""
-        if model in self._served:
+        if model == self._served:
             return
         reply = await self._client.models(timeout_s=timeout_s)
         if reply is None:
             return
         models = items_at(self._reader.json_of(reply, now=self._now()), "data")
-        self._served = frozenset(str(value_at(one, "id")) for one in models)
-        if model not in self._served:
-            names = self._key.quote(", ".join(sorted(self._served)))
+        # Adapters are listed after it, and are only used where a request names them.
+        self._served = value_at(next(iter(models), None), "id")
+        if model != self._served:
+            served = self._key.quote(str(self._served or "no model"))
             raise MeasurementUnavailable(
-                f"{self._provider.name} serves {names or 'no model'}, not {model}",
+                f"{self._provider.name} serves {served}, not {model}",
                 remedy="change the model of the policy, or start the server with that name",
             )
 
-    def _require_cold(self, question: Question, document: Any) -> None:
+    def _require_cold(self, answer: Answer) -> None:
         """Raise when a part of a prompt that had to be computed came from a cache."""
-        if not self._dialect.is_cold or question.generate:
-            return
-        cached = cached_tokens_of(document)
-        if cached:
+        cached = cached_tokens_of(answer.document)
+        if cached and self._dialect.is_cold:
             raise MeasurementUnavailable(
                 f"{self._provider.name} took {cached} tokens of the prompt from its cache, so "
                 "their log-probabilities may be those of an earlier request",

@@ -93,7 +93,7 @@ class Server:
 
 
 def vllm_document(
-    entries: Any = None, *, ids: Any = IDS, choice: Any = None, **changes: Any
+    entries: Any = None, *, ids: Any = IDS, choice: Any = None, usage: Any = None
 ) -> Any:
     """Return an answer of vLLM about `ENCODING`."""
     if entries is None:
@@ -105,8 +105,7 @@ def vllm_document(
     own = {"logprobs": None, "text": "!", "prompt_logprobs": entries, "prompt_token_ids": ids}
     return document_of(
         choice={**own, **(choice or {})},
-        usage={"prompt_tokens": 6, "completion_tokens": 1, "total_tokens": 7},
-        **changes,
+        usage=usage or {"prompt_tokens": 6, "completion_tokens": 1, "total_tokens": 7},
     )
 
 
@@ -234,11 +233,16 @@ REFUSED = (
     "test-host: status 400 (Bad Request): prompt_logprobs is not supported "
     "(it cannot be gated without `prompt_logprobs`)"
 )
+_WARM = {
+    "prompt_tokens": 6,
+    "completion_tokens": 1,
+    "prompt_tokens_details": {"cached_tokens": 4},
+}
 _GENERATED = [[-1.0, 20, " Hello"]]
 CANNOT: dict[str, tuple[LogprobCell, Any, int, str]] = {
     "llama-server as vLLM": (
         VLLM,
-        vllm_document(choice={"prompt_logprobs": None}),
+        vllm_document(choice={"prompt_logprobs": None}, usage=_WARM),
         200,
         "test-host cannot be gated: it gives no log-probabilities of the prompt",
     ),
@@ -293,3 +297,23 @@ def test_a_row_of_sglang_that_is_no_triple_is_unreadable(row: Any) -> None:
 def test_an_answer_of_another_api_is_no_draw_of_sglang(document: Any) -> None:
     """It has no `meta_info`."""
     assert not isinstance(_drawn(document, SGLANG), Draw)
+
+
+@pytest.mark.parametrize(
+    ("models", "served"),
+    [
+        ({"data": [{"id": "base"}, {"id": MODEL, "parent": "base"}]}, "base"),
+        ({"data": []}, "no model"),
+        ({}, "no model"),
+        ([], "no model"),
+    ],
+)
+def test_sglang_must_serve_the_model_itself(models: Any, served: str) -> None:
+    """An adapter is listed as well, but would not be used."""
+    server = Server(sglang_document(), models=models)
+
+    drawn = draw_with(server, request_of(SGLANG))
+
+    assert isinstance(drawn, MissedDraw)
+    assert drawn.reason == f"test-host serves {served}, not {MODEL}"
+    assert server.bodies == []
