@@ -1,5 +1,6 @@
 """Retries: which statuses, Retry-After in three formats, back-off with jitter."""
 
+import asyncio
 import json
 from collections.abc import Sequence
 from contextlib import closing
@@ -303,9 +304,10 @@ class _Refusing:
         self._after = after
         self.calls = 0
 
-    def __call__(self, request: httpx.Request) -> httpx.Response:
-        """Answer, or refuse the connection."""
+    async def __call__(self, request: httpx.Request) -> httpx.Response:
+        """Answer or refuse the connection, after other calls had a chance to run."""
         self.calls += 1
+        await asyncio.sleep(0)
         if self.calls > self._after or self._prompt in str(json.loads(request.content)["prompt"]):
             raise httpx.ConnectError("[Errno 111] refused")
         return GOOD
@@ -344,9 +346,9 @@ def test_a_server_that_answers_others_is_not_gone() -> None:
     """A draw that never got a connection does not end the ones after it."""
     server = _Refusing(prompt="Say x:")
 
-    found = _outcomes(server, "axbcdefghijk", concurrency=2)
+    found = _outcomes(server, "ax" + "b" * 60, concurrency=2)
 
-    assert sorted(type(one).__name__ for one in found) == [*["Draw"] * 11, "MissedDraw"]
+    assert sorted(type(one).__name__ for one in found) == [*["Draw"] * 61, "MissedDraw"]
 
 
 def test_a_failure_that_names_a_field_is_not_final() -> None:
@@ -359,3 +361,15 @@ def test_a_failure_that_names_a_field_is_not_final() -> None:
         found = [outcome for _, outcome in draws_by(scorer, requests)]
 
     assert [type(one) for one in found] == [Draw, Draw]
+
+
+def test_an_answer_that_is_quoted_as_a_whole_rejects_no_field() -> None:
+    """It names `logprobs` as an answer does, so the next draw is made."""
+    broken = json_response({"choices": [{"finish_reason": "error", "logprobs": None}]})
+    sequel = Sequel(*[broken] * 6, GOOD)
+    requests = [request_of(number=number) for number in (1, 2)]
+
+    with closing(HostedScorer(Budget(), runtime=runtime_of(sequel))) as scorer:
+        found = [outcome for _, outcome in draws_by(scorer, requests)]
+
+    assert [type(one) for one in found] == [MissedDraw, Draw]
