@@ -84,6 +84,12 @@ class Company:
         starts = [each.start for each in spans if each.start >= own.start]
         return max(len({each.slot for each in spans if each.has(start)}) for start in starts)
 
+    @property
+    def is_alone(self) -> bool:
+        """Whether at most one request is in flight."""
+        with self._changed:
+            return len(self._in_flight) <= 1
+
     def close(self) -> None:
         """End the thread; it may still wait for an answer."""
         with self._changed:

@@ -98,9 +98,10 @@ class ServedEngine(Engine):
             log=ServerLog(self._log, key=key),
             connect=lambda url: dialect_at(url).is_ready,
         )
+        dialect = dialect_at(server.base_url)
         if file is not None:
             file.require_unchanged()
-        dialect = dialect_at(server.base_url)
+            dialect.require_size(file.size)
         pieces = Pieces(dialect)
         honoured = probe(dialect)
         self._session = _Session(
@@ -168,9 +169,13 @@ def _generate(session: _Session, request: GenerateRequest) -> Json:
     dialect = session.dialect
     prompt = dialect.prompt(request)
     with session.company.request() as seen:
+        before = _hits(session, request)
         started = perf_counter()
         answer = dialect.generate(prompt, request, keep_cache=request.keep_cache)
         received = perf_counter()
+        after = None if before is None else _hits(session, request)
+    if before is not None and after is not None:
+        answer = replace(answer, cached=after - before)
     _require_whole(answer, request)
     company = session.company
     together = 0 if answer.work is None else company.together(started, received, answer.work)
@@ -188,6 +193,13 @@ def _generate(session: _Session, request: GenerateRequest) -> Json:
         **{name: count for name, count in known.items() if count is not None},
         "timing": {"decode_s": received - started, "sample_s": 0.0},
     }
+
+
+def _hits(session: _Session, request: GenerateRequest) -> int | None:
+    """Return how many tokens the cache has given, where only the metrics show it."""
+    is_shown = session.honoured.shows_cached or not request.keep_cache
+    # With others in flight, the count would be of all of them.
+    return None if is_shown or not session.company.is_alone else session.dialect.cache_hits()
 
 
 def _require_whole(answer: Answer, request: GenerateRequest) -> None:

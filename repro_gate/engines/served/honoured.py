@@ -46,6 +46,8 @@ class Honoured:
     undecided: list[str] = field(default_factory=list[str])
     """Parameters with which this model answers the same in any case."""
     fingerprint: str | None = None
+    shows_cached: bool = False
+    """Whether each answer shows how many tokens came from a cache."""
 
     def require(self, request: GenerateRequest) -> None:
         """Refuse a request with a parameter that the server does not honour."""
@@ -91,7 +93,9 @@ class _Probe:
     def __init__(self, dialect: Dialect) -> None:
         self._dialect = dialect
         self._greedy = self._ask(_GREEDY)
-        self.found = Honoured(fingerprint=self._greedy.fingerprint)
+        self.found = Honoured(
+            fingerprint=self._greedy.fingerprint, shows_cached=self._greedy.cached is not None
+        )
 
     def run(self) -> Honoured:
         """Make all requests."""
@@ -139,8 +143,7 @@ class _Probe:
             self.found.problems["stop"] = f"{word!a} did not end an answer that had it"
 
     def _probe_cache(self) -> None:
-        if not self._dialect.can_keep_cache or self._greedy.cached is not None:
-            # Every answer shows it.
+        if not self._dialect.can_keep_cache or self.found.shows_cached:
             return
         long = replace(_GREEDY, prompt=_GREEDY.prompt * 12, max_tokens=2)
         self._ask(long)

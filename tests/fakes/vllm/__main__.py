@@ -84,7 +84,8 @@ def _handler(scheduler: Scheduler) -> type[BaseHTTPRequestHandler]:
 
         def _respond(self, body: dict[str, Any]) -> None:
             try:
-                status, answer = 200, answers.get(self.path, _not_found)(body)
+                is_ill = self.path == "/health" and scheduler.is_dead
+                status, answer = 503 if is_ill else 200, answers.get(self.path, _not_found)(body)
             except Failed as failed:
                 status, answer = failed.status, failed.body
                 if failed.is_fatal:

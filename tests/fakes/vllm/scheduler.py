@@ -52,7 +52,7 @@ class Scheduler:
         """Count a request as running; raise where it is one too many."""
         with self._lock:
             self._requests += 1
-            if self.dies_after is not None and self._requests > self.dies_after:
+            if self.is_dead:
                 raise EngineDead
             self.running += 1
         try:
@@ -60,6 +60,11 @@ class Scheduler:
         finally:
             with self._lock:
                 self.running -= 1
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether it computes no more."""
+        return self.dies_after is not None and self._requests > self.dies_after
 
     def cached_tokens(self, prompt: Sequence[int], salt: str) -> int:
         """Return how many tokens of a prompt are in blocks of earlier ones, and keep its blocks."""
