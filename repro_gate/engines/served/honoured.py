@@ -10,7 +10,7 @@ from repro_gate.engines.served.dialects.dialect import REPLACED, Answer, Dialect
 from repro_gate.engines.served.http import HttpRefused
 from repro_gate.protocol import RequestRefused, bad_request
 
-_TOKENS: Final = 8
+_TOKENS: Final = 6
 _FEW: Final = 3
 _WORD: Final = 3
 """Characters of a stop string."""
@@ -19,7 +19,7 @@ _NEAR_TIE: Final = 0.05
 _BY_CHANCE: Final = 0.001
 _REPEATS: Final = 3
 _GREEDY: Final = GenerateRequest(
-    prompt="In the harbour of the old town, the ships that came from the north",
+    prompt="In the old harbour, the ships from the",
     seed=1,
     max_tokens=_TOKENS,
     temperature=0,
@@ -145,7 +145,7 @@ class _Probe:
     def _probe_cache(self) -> None:
         if not self._dialect.can_keep_cache or self.found.shows_cached:
             return
-        long = replace(_GREEDY, prompt=_GREEDY.prompt * 12, max_tokens=2)
+        long = replace(_GREEDY, prompt=_GREEDY.prompt * 20, max_tokens=2)
         self._ask(long)
         before = self._dialect.cache_hits()
         self._ask(long)
