@@ -5,6 +5,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from threading import Lock
 from time import perf_counter
 from typing import Any, Final, NoReturn
 
@@ -25,6 +26,7 @@ from repro_gate.engines.serving import Engine
 from repro_gate.protocol import MAX_CONCURRENCY, Json, Refusal, RequestRefused, bad_request
 from repro_gate.server_settings import ServerSettings
 
+_ENDING: Final = Lock()
 _INCOMPLETE: Final = (
     "the server leaves out the log-probabilities of some tokens (llama-server: of parts of "
     "characters and of stop strings), so their answers have no margins"
@@ -148,8 +150,10 @@ class ServedEngine(Engine):
 
     def _end(self, reason: str) -> NoReturn:
         # The gate then reports the reason, and starts another engine for the next cell.
-        print(reason, file=sys.stderr, flush=True)  # noqa: T201 -- stderr is what the gate quotes
-        os._exit(1)
+        with _ENDING:
+            # Of several threads, the first one.
+            os.write(sys.stderr.fileno(), f"{reason}\n".encode(errors="replace"))
+            os._exit(1)
 
 
 def _file_of(file: ModelFile) -> Json:

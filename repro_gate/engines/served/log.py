@@ -3,6 +3,7 @@
 import os
 import re
 from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -65,10 +66,7 @@ class ServerLog:
         if self._reader is not None:
             # A process that outlives its server may hold the output open.
             self._reader.join(_END_S)
-        lines = [_shown(line) for line in list(self._lines)]
-        text = " / ".join(filter(None, lines))
-        if len(text) > _MAX_QUOTED:
-            text = f"...{text[-_MAX_QUOTED:]}"
+        text = _quoted([_shown(line) for line in list(self._lines)])
         where = "its output" if self._file is None else f"its log, {self._file.name},"
         return f"{where} ends with: {text}" if text else f"{where} is empty"
 
@@ -111,6 +109,15 @@ def _cut(descriptor: int) -> None:
     os.write(descriptor, _CUT + kept.partition(b"\n")[2])
 
 
+def _quoted(lines: Sequence[str]) -> str:
+    """Return as many of the last lines as fit, at least a part of the last one."""
+    text = " / ".join(filter(None, lines))
+    if len(text) <= _MAX_QUOTED:
+        return text
+    end = text[-_MAX_QUOTED:]
+    return end.partition(" / ")[2] or end
+
+
 def _shown(line: bytes) -> str:
-    text = _COLOUR.sub("", line.decode("utf-8", errors="replace")).strip()
-    return "".join(each if each.isprintable() else " " for each in text)
+    text = _COLOUR.sub("", line.decode("utf-8", errors="replace"))
+    return "".join(each if each.isprintable() else " " for each in text).strip()
