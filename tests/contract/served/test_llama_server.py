@@ -3,11 +3,17 @@
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
+
+from repro_gate.adapters.hosted.scorer import HostedScorer
+from repro_gate.core.logprobs.draw import MissedDraw
+from repro_gate.core.logprobs.policy import Budget, ProviderKind
+from tests.fakes.hosted import logprob_cell_of, provider_of
 
 _PROGRAM = Path(__file__).parents[2] / "fakes" / "llama_server.py"
 
@@ -54,3 +60,32 @@ def test_an_option_that_the_program_lacks_is_refused(tiny_qwen2: Path) -> None:
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 2
     assert "unrecognized arguments: --slot 8" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (
+            ProviderKind.OPENAI,
+            "it ignored `echo` and gave log-probabilities of generated tokens, not of the prompt",
+        ),
+        (ProviderKind.VLLM, "it gives no log-probabilities of the prompt"),
+    ],
+)
+def test_its_log_probabilities_cannot_be_gated(
+    tiny_qwen2: Path, kind: ProviderKind, reason: str
+) -> None:
+    """All cells have one reason, and what can be done instead."""
+    with _serving("-m", tiny_qwen2, "-a", "tiny", "-c", "1024") as url:
+        provider = provider_of(f"{url}/v1", kind=kind, api_key_env=None)
+        cells = [logprob_cell_of(provider, prompt=prompt, model="tiny") for prompt in "ab"]
+        # A sampled token may be a part of a character, which has no log-probability.
+        cells = [replace(cell, policy=replace(cell.policy, temperature=0.0)) for cell in cells]
+        with closing(HostedScorer(Budget())) as scorer:
+            found = scorer.encode(cells)
+
+    reasons = {one.reason for one in found if isinstance(one, MissedDraw)}
+    assert reasons == {f"test-host cannot be gated: {reason}"}
+    remedies = [one.remedy or "" for one in found if isinstance(one, MissedDraw)]
+    assert all('kind = "served"' in remedy for remedy in remedies)
+    assert len(remedies) == len(cells)
