@@ -260,6 +260,26 @@ def test_a_mode_of_which_nothing_is_required_needs_no_proof(
     assert reason in str(result_in(report, mode).reason)
 
 
+@pytest.mark.parametrize(("seen", "tries", "proof"), [(3, 3, Proof.SEEN), (4, 3, Proof.ABSENT)])
+def test_a_round_that_was_not_at_once_is_tried_again(seen: int, tries: int, proof: Proof) -> None:
+    """Up to three times; only the answers of the last round count, and each is work to do."""
+    starter = server_of()
+    starter.running = lambda at_work: 1 if at_work == 1 else _counted(starter, at_work, seen)
+    scene = scene_in(suite_in({"concurrent-4": "tokens"}, A, fresh_runs=0, runs=2), starter)
+    result = result_in(scene.check(), "concurrent-4")
+
+    assert (result.proof, result.answers) == (proof, 4)
+    assert starter.generated().count(A.id) == 2 + 4 * tries
+    started = sum(event[2] for event in scene.progress.log if event[0] == "started")
+    assert scene.progress.runs_accounted_for == started
+
+
+def _counted(starter: ScriptedStarter, at_work: int, seen: int) -> int:
+    """Return that all are at work from a round on."""
+    made = starter.generated().count(A.id) - 2
+    return at_work if made > (seen - 1) * 4 else at_work - 1
+
+
 def test_only_the_gate_can_start_a_remote_server_again() -> None:
     """The remedy is to let the gate start it."""
     can = SERVER - {Ability.RESTART} | {Ability.REMOTE}
