@@ -156,6 +156,7 @@ class ReportFile:
                 {"name": escape_text(name), "sha256": facts.get(MODEL_SHA256, "")}
                 for name, facts in sorted(report.models.items())
             ],
+            **({"modes": modes} if (modes := _modes(report)) else {}),
         }
         digest = {"sha256": self.sha256}
         return Entry(kind=Kind.REPORT, name=self.name, digest=digest, annotations=annotations)
@@ -290,14 +291,24 @@ def _token_suite(file: ReportFile, suite: Suite, checkout: Checkout) -> Iterator
             continue
         if found.cell != cell:
             yield _incomplete(about, "the definition of the commit", "another one")
-        if found.runs < suite.runs or found.unfinished is not None:
-            yield _incomplete(about, f"{suite.runs} runs", str(found.runs))
+        if found.runs < suite.repeated or found.unfinished is not None:
+            yield _incomplete(about, f"{suite.repeated} runs", str(found.runs))
+        yield from _milder_modes(about, found, suite)
         if suite.evidence is Evidence.LOGITS and found.generation and not found.generation.logits:
             yield _incomplete(about, "the logits, which the commit compares", "none")
         other = _other_golden(found, cell, checkout)
         if other is not None:
             expected = "a golden in the commit from which the verdict follows"
             yield _other_snapshot(f"{name}/{found.profile}", expected, other)
+
+
+def _milder_modes(about: str, found: CellReport, suite: Suite) -> Iterator[Refusal]:
+    """Yield the modes in which less was required than the commit requires."""
+    required = {result.mode: result.level for result in found.modes}
+    for mode, level in suite.modes.items():
+        if mode not in required or required[mode].rank < level.rank:
+            shown = required.get(mode, "none")
+            yield _incomplete(f"{about}: {mode}", f"the level {level}", shown)
 
 
 def _other_golden(found: CellReport, cell: Cell, checkout: Checkout) -> str | None:
@@ -424,6 +435,16 @@ def _suites_in(report: GateReport, matrix: Matrix) -> list[Suite]:
         for name, suite in matrix.suites.items()
         if name in report.suites or ids.issuperset(cell.id for cell in suite.cells)
     ]
+
+
+def _modes(report: GateReport) -> list[str]:
+    """Return the modes of each suite, with what was required and how many answers were compared."""
+    answers = Counter[str]()
+    for cell in report.cells:
+        for result in cell.modes:
+            name = f"{cell.suite}: {result.mode} = {result.level}"
+            answers[escape_text(name)] += result.answers
+    return [f"{name}, {count} answers" for name, count in answers.items()]
 
 
 def _facts(facts: Mapping[str, str]) -> list[str]:

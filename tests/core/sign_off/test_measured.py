@@ -9,7 +9,7 @@ from repro_gate.core.logprobs.policy import LogprobSuite, ProviderKind, Provider
 from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.matrix import Evidence
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.sign_off.measured import (
     Checkout,
     named_tests,
@@ -21,7 +21,23 @@ from repro_gate.core.sign_off.statement import finding_of
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.generation import Token
 from repro_gate.core.tokens.grade import FailingDrift
-from repro_gate.core.tokens.verdicts import Inconclusive, Nondeterministic, Orphan, Vacuous
+from repro_gate.core.tokens.modes import (
+    ALONE,
+    RESTART,
+    Answer,
+    Level,
+    Mode,
+    ModeKind,
+    ModeResult,
+    Proof,
+)
+from repro_gate.core.tokens.verdicts import (
+    Depends,
+    Inconclusive,
+    Nondeterministic,
+    Orphan,
+    Vacuous,
+)
 from tests.fakes.logprob_reports import logprob_cell_of, logprob_cell_report_of, logprob_report_of
 from tests.fakes.releases import (
     CAPITAL,
@@ -31,6 +47,7 @@ from tests.fakes.releases import (
     FOX_TEST,
     HAIKU,
     HAIKU_TEST,
+    MEASURED,
     baseline_of,
     checkout_of,
     drawn,
@@ -93,6 +110,65 @@ def test_logits_that_the_commit_compares_are_in_report_and_golden() -> None:
     ]
     assert problems(report_of(cells[0], matched(FOX)), replace(strict, goldens=goldens)) == [
         f"report: report.json: quick/{FOX.id}: the logits, which the commit compares, not none"
+    ]
+
+
+SERVED = with_matrix(
+    suites={
+        "quick": replace(
+            suite_of(HAIKU, FOX, runs=4), modes={ALONE: Level.TOKENS, RESTART: Level.TOKENS}
+        )
+    }
+)
+
+
+def in_modes(*levels: tuple[Mode, Level]) -> list[CellReport]:
+    """Return cells that were equal in these modes."""
+    results = [
+        ModeResult(mode=mode, level=level, answers=2, tokens=8).judged(Proof.SEEN)
+        for mode, level in levels
+    ]
+    return [matched(cell, modes=tuple(results)) for cell in (HAIKU, FOX)]
+
+
+def test_every_mode_of_the_commit_is_required_as_strictly() -> None:
+    """Runs alone, or a milder level, prove less; the runs of a restart are counted by its mode."""
+    report = "report: report.json: quick"
+    level = "the level tokens"
+    whole = in_modes((ALONE, Level.TOKENS), (RESTART, Level.TOKENS))
+    mild = in_modes((ALONE, Level.TOKENS), (RESTART, Level.ANY))
+
+    assert problems(report_of(*whole), SERVED) == []
+    assert problems(report_of(*mild), SERVED) == [
+        f"{report}/{cell.id}: restart: {level}, not any" for cell in (HAIKU, FOX)
+    ]
+    assert problems(report_of(whole[0], matched(FOX)), SERVED) == [
+        f"{report}/{FOX.id}: {mode}: {level}, not none" for mode in ("alone", "restart")
+    ]
+
+
+def test_what_is_signed_has_the_modes_and_their_levels() -> None:
+    """With the answers of all cells; a report without modes has no such annotation."""
+    signed = file_of(report_of(*in_modes((ALONE, Level.TOKENS), (RESTART, Level.ANY))))
+
+    annotations = signed.entry(signed_at=MEASURED).annotations
+    assert annotations["modes"] == [
+        "quick: alone = tokens, 4 answers",
+        "quick: restart = any, 4 answers",
+    ]
+    assert "modes" not in file_of(report_of()).entry(signed_at=MEASURED).annotations
+
+
+def test_answers_that_depend_on_company_are_no_release() -> None:
+    """It is no drift, so that it cannot be waived."""
+    answer = Answer(generation=generation_of(9, 9))
+    company = ModeResult(mode=Mode(ModeKind.CONCURRENT, 8), level=Level.TOKENS)
+    result = company.with_answer(answer_to(FOX), answer).judged(Proof.SEEN)
+    depending = matched(FOX, verdict=Depends(modes=(result.mode,)), modes=(result,))
+
+    assert problems(report_of(matched(HAIKU), depending), waived=(FOX_TEST,)) == [
+        f"test: {FOX_TEST}: agreement with what is committed, not depends",
+        f"{DECISION} failed: 1 depends, 1 match, suite hosted: agrees",
     ]
 
 
