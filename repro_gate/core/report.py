@@ -14,7 +14,7 @@ from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Generation, first_divergence
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.grade import Grade
-from repro_gate.core.tokens.modes import Mode, ModeResult, Proof
+from repro_gate.core.tokens.modes import Mode, ModeResult, Proof, require_compared
 from repro_gate.core.tokens.verdicts import (
     Depends,
     Drift,
@@ -91,13 +91,7 @@ def _require_evidence(report: CellReport) -> None:
 
 def _require_modes(report: CellReport) -> None:
     """Raise ValueError unless the results of a cell in its modes support its verdict."""
-    first = report.generation
-    if len({result.mode for result in report.modes}) < len(report.modes):
-        raise ValueError("two results of one mode")
-    for result in report.modes:
-        found = result.divergence
-        if found is not None and (first is None or not found.starts_from(first)):
-            raise ValueError(f"the divergence of {result.mode} is not from run 1")
+    require_compared(report.modes, report.generation)
     differing = tuple(result.mode for result in report.modes if result.falls_short)
     doubted = {result.mode: result.proof for result in report.modes if result.is_in_doubt}
     match report.verdict:

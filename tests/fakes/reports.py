@@ -205,6 +205,7 @@ def shard_report_of(*, index: int = 1, total: int = 2) -> ShardReport:
                 repetition=Repetition(first=RUN_1, runs=3),
                 provenance=0,
                 problem=None,
+                modes=MODES,
             ),
             MeasuredCell(
                 cell=cell_of("fox"),

@@ -67,6 +67,7 @@ def _measurement_of(report: ShardReport) -> Measurement:
         repetitions={one.cell: one.repetition for one in report.cells if one.repetition},
         problems={one.cell: one.problem for one in report.cells if one.problem},
         verifications={one.cell: one.verification for one in report.cells if one.verification},
+        modes={one.cell: {each.mode: each for each in one.modes} for one in report.cells},
         controls=list(report.controls),
         notes=list(report.notes),
         interrupted=report.interrupted,

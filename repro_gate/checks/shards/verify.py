@@ -16,6 +16,7 @@ from repro_gate.core.text import escape_text
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.controls import Contrast, applies, further
 from repro_gate.core.tokens.golden import MODEL_SHA256
+from repro_gate.core.tokens.modes import Level
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 
 
@@ -141,6 +142,7 @@ def _require_every_cell_once(plan: WholePlan, shards: Sequence[FoundShard]) -> N
             if measured.cell != cells[measured.cell.id]:
                 raise _wrong_unit(shard, measured.cell.id, "another definition of it")
             _require_logits(plan.tokens, measured, shard)
+            _require_modes(plan.tokens, measured, shard)
     missing = [unit for unit in planned if unit not in where]
     if missing:
         raise InputInvalid.at(
@@ -156,6 +158,15 @@ def _require_logits(plan: Plan, measured: MeasuredCell, shard: FoundShard) -> No
     if run is not None and plan.compares_logits(measured.cell) and not run.first.logits:
         expected = f"the logits of {measured.cell.id}, which are compared"
         raise shard.invalid("cells", expected=expected, found="none")
+
+
+def _require_modes(plan: Plan, measured: MeasuredCell, shard: FoundShard) -> None:
+    levels = plan.modes_of(measured.cell)
+    for result in measured.modes:
+        is_compared = levels.get(result.mode) is Level.BITS and result.answers > 0
+        if is_compared and result.other_bits is None:
+            expected = f"the logits of {measured.cell.id} in {result.mode}, which are compared"
+            raise shard.invalid("cells", expected=expected, found="none")
 
 
 def _wrong_unit(shard: FoundShard, unit: str, found: str) -> InputInvalid:

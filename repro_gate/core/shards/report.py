@@ -12,7 +12,7 @@ from repro_gate.core.tokens.controls import Control
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.judge import Repetition
 from repro_gate.core.tokens.measurement import Measurement
-from repro_gate.core.tokens.modes import ModeResult
+from repro_gate.core.tokens.modes import ModeResult, require_compared
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.tokens.verification import Verification
 
@@ -66,6 +66,7 @@ class MeasuredCell:
         require_at_least(0, provenance=self.provenance)
         if (self.repetition is None) != (self.provenance is None):
             raise ValueError("a cell that was run has a provenance, and no other has")
+        require_compared(self.modes, None if self.repetition is None else self.repetition.first)
 
 
 def measured_cells(cells: Sequence[Cell], seen: Measurement) -> tuple[MeasuredCell, ...]:

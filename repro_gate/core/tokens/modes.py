@@ -1,7 +1,7 @@
 """Modes: circumstances in which a served model answers, and what its answers showed there."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, TypeVar, assert_never
@@ -169,10 +169,8 @@ class ModeResult:
 
     @property
     def falls_short(self) -> bool:
-        """Whether answers differ that must not."""
-        if self.level is Level.BITS and self.other_bits is None:
-            return self.other_tokens > 0
-        return self.reached.rank < self.level.rank
+        """Whether answers differ that must not, or were not compared as they must be."""
+        return self.answers > 0 and self.reached.rank < self.level.rank
 
     @property
     def is_in_doubt(self) -> bool:
@@ -256,6 +254,16 @@ class ModeResult:
     ) -> "ModeResult":
         """Return the result with what is known of its circumstances."""
         return replace(self, proof=proof, reason=reason, remedy=remedy)
+
+
+def require_compared(results: Sequence[ModeResult], first: Generation | None) -> None:
+    """Raise ValueError unless each mode has one result, and differs from this run 1 if at all."""
+    if len({result.mode for result in results}) < len(results):
+        raise ValueError("two results of one mode")
+    for result in results:
+        found = result.divergence
+        if found is not None and (first is None or not found.starts_from(first)):
+            raise ValueError(f"the divergence of {result.mode} is not from run 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

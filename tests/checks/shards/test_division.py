@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 import pytest
 
 from repro_gate.checks.tokens.check import check_tokens
+from repro_gate.core.engines import Ability
 from repro_gate.core.matrix import Plan, plan
 from repro_gate.core.outcome import ExitCode, exit_code_for
 from repro_gate.core.report import GateReport
@@ -14,6 +15,7 @@ from repro_gate.core.shards.split import WholePlan, lanes_of
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import Golden
+from repro_gate.core.tokens.modes import Level, in_order, mode_of
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from tests.fakes.checking import STARTED_AT, recorded_for, verdicts_of
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
@@ -61,16 +63,28 @@ class Case:
     goldens: Sequence[Golden] | None = None
     """None for the right ones."""
     code: ExitCode = ExitCode.PASSED
+    modes: Sequence[str] = ()
+    """Names of modes, each at the level of tokens, of an engine that can do them."""
+    crowded: Callable[[Cell], Generation] | None = None
 
     @property
     def plan(self) -> Plan:
         """The whole of it; the matrix names the models in another order than the suite."""
-        whole = plan(matrix_of(suite_of(*self.cells), engines={"other": "second"}))
+        modes = in_order({mode_of(name): Level.TOKENS for name in self.modes})
+        suite = replace(suite_of(*self.cells), modes=modes)
+        whole = plan(matrix_of(suite, engines={"other": "second"}))
         return replace(whole, models=dict(list(whole.models.items())[::-1]))
 
     def machine(self) -> ScriptedStarter:
         """Return one of several that are all alike."""
-        return ScriptedStarter(voice=self.voice, script=self.script, faults=self.faults)
+        return ScriptedStarter(
+            voice=self.voice,
+            script=self.script,
+            faults=self.faults,
+            crowded=self.crowded,
+            can=frozenset(Ability) if self.modes else frozenset(),
+            concurrency=64 if self.modes else 1,
+        )
 
     def known(self) -> MemoryGoldens:
         """Return what is committed."""
@@ -144,6 +158,10 @@ CASES = {
     ),
     "a model that ignores its prompt": Case(voice=_promptless, code=ExitCode.FINDINGS),
     "one token for ever": Case(voice=lambda _: generation_of(9, 9), code=ExitCode.FINDINGS),
+    "answers in modes": Case(modes=("alone", "mixed-3", "repeat")),
+    "answers that depend on company": Case(
+        modes=("alone", "concurrent-2", "mixed-3"), crowded=_seedless, code=ExitCode.FINDINGS
+    ),
     "everything is refused": Case(faults=_refusing(*MIXED), code=ExitCode.INCONCLUSIVE),
 }
 

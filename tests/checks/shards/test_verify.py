@@ -16,6 +16,7 @@ from repro_gate.core.shards.report import MeasuredCell, Shard, ShardReport
 from repro_gate.core.shards.split import WholePlan
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import Control
+from repro_gate.core.tokens.modes import ALONE, Level
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.fakes.engines import DEAD, Fault, ScriptedStarter
@@ -110,6 +111,25 @@ def test_a_shard_without_the_logits_to_compare_is_refused() -> None:
 
     with pytest.raises(InputInvalid, match=r"expected the logits of .*, found none$"):
         merged_of(weaker, whole=whole)
+
+
+def test_a_mode_without_the_logits_to_compare_is_refused() -> None:
+    """Its answers would be compared by less than the matrix asks for."""
+    suites = {
+        cell: replace(suite, evidence=Evidence.LOGITS, modes={ALONE: Level.BITS})
+        for cell, suite in TOKENS.suites.items()
+    }
+    whole = WholePlan(tokens=replace(TOKENS, suites=suites))
+    shards = [measured_shard(Shard(index, 2), whole=whole) for index in (1, 2)]
+    assert {cell.verdict.word for cell in merged_of(shards, whole=whole).cells} == {"unrecorded"}
+    weaker = [
+        replace(cell, modes=tuple(replace(each, other_bits=None) for each in cell.modes))
+        for cell in shards[1].report.cells
+    ]
+    shards[1] = replace(shards[1], report=replace(shards[1].report, cells=tuple(weaker)))
+
+    with pytest.raises(InputInvalid, match=r"expected the logits of .* in alone, which are comp"):
+        merged_of(shards, whole=whole)
 
 
 def test_a_different_option_is_named() -> None:
