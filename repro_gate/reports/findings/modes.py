@@ -28,20 +28,21 @@ _CAUSES: Final = {
 _DIALECT: Final = "server.dialect"
 _REMEDIES: Final[Mapping[tuple[str | None, str], str]] = {
     ("llama_server", _CAUSES[ModeKind.CONCURRENT]): (
-        "-np 1 (every bit was equal when measured), --flash-attn off --cache-type-k f32 "
-        "--cache-type-v f32 (every token was equal), or --no-kv-unified (fewer tokens differed)"
+        "--no-kv-unified (fewer tokens differed when measured), --flash-attn off --cache-type-k "
+        "f32 --cache-type-v f32 (no token differed), or -np 1 with this mode removed (no bit "
+        "differed)"
     ),
     ("llama_server", _CAUSES[ModeKind.REPEAT]): (
-        "cache_prompt = false in every request, or --no-cache-prompt, and no such mode in the "
-        "suite (cold answers were equal to the bit when measured)"
+        "cache_prompt = false in every request, or --no-cache-prompt, with this mode removed (no "
+        "bit of cold answers differed when measured)"
     ),
     ("vllm", _CAUSES[ModeKind.CONCURRENT]): (
-        "--dtype float32 (every bit was equal when measured), VLLM_BATCH_INVARIANT=1 (documented), "
-        "or a smaller --max-num-seqs (reported)"
+        "--dtype float32 (no bit differed when measured), VLLM_BATCH_INVARIANT=1 (documented), or "
+        "a smaller --max-num-seqs (reported)"
     ),
     ("vllm", _CAUSES[ModeKind.REPEAT]): (
-        "--no-enable-prefix-caching, and no such mode in the suite (cold answers were equal to "
-        "the bit when measured)"
+        "--no-enable-prefix-caching, with this mode removed (no bit of cold answers differed when "
+        "measured)"
     ),
 }
 """By dialect and cause: what helped when it was measured, or is documented or reported."""

@@ -149,8 +149,8 @@ def test_a_model_has_a_row_for_each_suite() -> None:
 @pytest.mark.parametrize(
     ("dialect", "remedy"),
     [
-        ("llama_server", "-np 1 (every bit"),
-        ("vllm", "--dtype float32 (every bit"),
+        ("llama_server", "--no-kv-unified (fewer"),
+        ("vllm", "--dtype float32 (no bit"),
         ("sglang", None),
     ],
 )
@@ -217,6 +217,11 @@ def test_a_difference_has_its_place_its_size_and_its_company() -> None:
         "1 of 1 answer has other log-probabilities, first at logits[8], "
         "24 prompt tokens from the cache"
     )
+
+
+def test_answers_without_a_difference_have_no_place() -> None:
+    """Nor a size."""
+    assert format_difference(result_of("restart")) == "0 of 8 answers have other log-probabilities"
 
 
 def test_cells_that_depend_on_the_same_are_one_finding() -> None:
