@@ -58,9 +58,7 @@ def read_policies(
         place = f"policies.{name}"
         provider = require_known(file, f"{place}.provider", table["provider"], providers)
         _require_template(file, place, table)
-        if table["logprobs"] == LogprobKind.SAMPLING and table["temperature"] == 0:
-            expected = "'raw', because at temperature 0 nothing is sampled"
-            raise InputInvalid.at(file, f"{place}.logprobs", expected=expected, found="'sampling'")
+        _require_logprobs(file, f"{place}.logprobs", table, providers[provider].kind)
         if provider == LOCAL:
             require_known(file, f"{place}.model", table["model"], models)
         policies[name] = _policy(name, table, providers[provider], models)
@@ -133,6 +131,31 @@ def _problem_of(url: str, kind: ProviderKind) -> str | None:
         ),
     }
     return next((problem for problem, is_there in problems.items() if is_there), None)
+
+
+def _require_logprobs(file: Path, place: str, table: Mapping[str, Any], kind: ProviderKind) -> None:
+    """Require that a policy can have its kind of log-probabilities."""
+    if table["logprobs"] != LogprobKind.SAMPLING:
+        return
+    reason = None
+    if table["temperature"] == 0:
+        reason = "at temperature 0 nothing is sampled"
+    elif _is_raw_only(kind):
+        reason = f"{kind.value} scores a prompt before the sampler"
+    if reason is not None:
+        expected = f"'raw', because {reason}"
+        raise InputInvalid.at(file, place, expected=expected, found="'sampling'")
+
+
+def _is_raw_only(kind: ProviderKind) -> bool:
+    """Return whether a kind has no log-probabilities after the temperature."""
+    match kind:
+        case ProviderKind.VLLM | ProviderKind.SGLANG:
+            return True
+        case ProviderKind.FIREWORKS | ProviderKind.OPENAI | ProviderKind.LOCAL:
+            return False
+        case _:
+            assert_never(kind)
 
 
 def _has_own_root(kind: ProviderKind) -> bool:

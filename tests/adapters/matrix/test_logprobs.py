@@ -469,12 +469,29 @@ def test_a_self_hosted_server_has_its_kind_and_address(tmp_path: Path, kind: str
     """Both kinds need a `base_url`, and no key."""
     own = ('kind = "openai"', f'kind = "{kind}"')
 
-    matrix = matrix_from(tmp_path, own, ("127.0.0.1:8000/v1/", "127.0.0.1:8000"))
+    matrix = matrix_from(
+        tmp_path, own, ("127.0.0.1:8000/v1/", "127.0.0.1:8000"), ('"sampling"', '"raw"')
+    )
     refused = refusal_of(tmp_path, own, ('base_url = "http://127.0.0.1:8000/v1/"\n', ""))
 
     provider = matrix.logprob_suites["hosted"].cells[-1].policy.provider
     assert (provider.kind, provider.host) == (kind, "127.0.0.1:8000")
     assert refused == "providers.own: expected the key 'base_url', found none"
+
+
+@pytest.mark.parametrize("kind", ["vllm", "sglang"])
+def test_a_self_hosted_server_has_no_sampling_log_probabilities(tmp_path: Path, kind: str) -> None:
+    """A prompt is scored before the sampler, so no draw would have them."""
+    message = refusal_of(
+        tmp_path,
+        ('kind = "openai"', f'kind = "{kind}"'),
+        ("127.0.0.1:8000/v1/", "127.0.0.1:8000"),
+    )
+
+    assert message == (
+        f"policies.warm.logprobs: expected 'raw', because {kind} scores a prompt before the "
+        "sampler, found 'sampling'"
+    )
 
 
 @pytest.mark.parametrize("end", ["/v1", "/v1/", "/generate", "/prefix/v1"])
