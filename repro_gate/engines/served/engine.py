@@ -16,7 +16,7 @@ from repro_gate.engines.served.dialects import DIALECTS
 from repro_gate.engines.served.dialects.dialect import Answer, Dialect, digest
 from repro_gate.engines.served.honoured import Honoured, probe
 from repro_gate.engines.served.http import Http, ServerGone
-from repro_gate.engines.served.log import ServerLog
+from repro_gate.engines.served.log import ServerLog, secrets_in
 from repro_gate.engines.served.machine import facts_of as machine_facts
 from repro_gate.engines.served.machine import profile_of, visible_devices
 from repro_gate.engines.served.pieces import Pieces
@@ -97,7 +97,7 @@ class ServedEngine(Engine):
             replace(settings, env={**visible_devices(request.device), **settings.env}),
             model=request.path,
             name=request.name,
-            log=ServerLog(self._log, key=key),
+            log=ServerLog(self._log, secrets=[key or "", *secrets_in(os.environ)]),
             connect=lambda url: dialect_at(url).is_ready,
         )
         dialect = dialect_at(server.base_url)

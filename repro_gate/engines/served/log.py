@@ -1,9 +1,9 @@
-"""What a server prints: kept in a file of bounded size, without the key, and its last lines."""
+"""What a server prints: kept in a file of bounded size, without secrets, and its last lines."""
 
 import os
 import re
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from threading import Lock, Thread
@@ -23,24 +23,31 @@ _CUT: Final = b"(earlier lines were cut)\n"
 _MASK: Final = b"***"
 _IGNORED_FOLDER: Final = ".repro-gate"
 _END_S: Final = 1.0
+_SECRET_NAME: Final = re.compile(
+    r"KEY|TOKEN|SECRET|PASS(?:WORD|WD|PHRASE)|CREDENTIAL", re.IGNORECASE
+)
+_MIN_SECRET: Final = 6
+"""Characters; a shorter value would be masked within ordinary words."""
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class ServerLog:
     """The output of one server after another, each appended to the same file."""
 
-    def __init__(self, file: Path | None, *, key: str | None = None) -> None:
+    def __init__(self, file: Path | None, *, secrets: Iterable[str] = ()) -> None:
         """Open the file, which another engine may be writing to as well.
 
         Args:
             file: None to keep nothing but the last lines.
-            key: what must appear nowhere.
+            secrets: texts that must appear nowhere.
 
         Raises:
             RequestRefused: it cannot be written.
         """
         self._file = file
-        self._secret = (key or "").encode()
+        # A longer one may contain a shorter one.
+        longest_first = sorted({each.encode() for each in secrets if each}, key=len, reverse=True)
+        self._secrets = re.compile(b"|".join(map(re.escape, longest_first)) or b"(?!)")
         self._lines: deque[bytes] = deque(maxlen=_LINES)
         self._writing = Lock()
         self._reader: Thread | None = None
@@ -81,7 +88,7 @@ class ServerLog:
         # ValueError: it was closed meanwhile.
         with suppress(OSError, ValueError), output:
             while line := output.readline(_MAX_LINE):
-                masked = line.replace(self._secret, _MASK) if self._secret else line
+                masked = self._secrets.sub(_MASK, line)
                 self._lines.append(masked)
                 self._write(masked)
 
@@ -91,6 +98,13 @@ class ServerLog:
                 os.write(self._descriptor, line)
                 if os.fstat(self._descriptor).st_size > MAX_BYTES:
                     _cut(self._descriptor)
+
+
+def secrets_in(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield the values of variables that are named like secrets."""
+    for name, value in environ.items():
+        if _SECRET_NAME.search(name) and len(value) >= _MIN_SECRET:
+            yield value
 
 
 def _opened(file: Path) -> int:

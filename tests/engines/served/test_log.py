@@ -1,4 +1,4 @@
-"""What a server prints is kept, within bounds and without the key."""
+"""What a server prints is kept, within bounds and without secrets."""
 
 import io
 from contextlib import closing
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from repro_gate.engines.served import log as logs
-from repro_gate.engines.served.log import ServerLog
+from repro_gate.engines.served.log import ServerLog, secrets_in
 from repro_gate.protocol import RequestRefused
 
 
@@ -47,14 +47,28 @@ def test_a_quotation_is_bounded() -> None:
     assert _followed(log, b"") == "its output is empty"
 
 
-def test_the_key_is_masked(tmp_path: Path) -> None:
-    """In the file and in the last lines."""
+def test_no_secret_is_kept(tmp_path: Path) -> None:
+    """The file becomes a part of an artifact, and the last lines are quoted in reports."""
     file = tmp_path / "a.log"
-    with closing(ServerLog(file, key="s3cret")) as log:
-        quoted = _followed(log, b"args: api_key='s3cret'\n")
+    secrets = ("", "sk-1234567", "sk-123456789")
+    with closing(ServerLog(file, secrets=secrets)) as log:
+        quoted = _followed(log, b"sk-1234567, 'sk-123456789', sk-12345\n")
 
-    assert file.read_bytes() == b"args: api_key='***'\n"
-    assert quoted.endswith("api_key='***'")
+    assert file.read_bytes() == b"***, '***', sk-12345\n"
+    assert quoted.endswith(": ***, '***', sk-12345")
+
+
+def test_variables_named_like_secrets_are_secrets() -> None:
+    """A server may print its environment; a short value would be masked within other words."""
+    environ = {
+        "HF_TOKEN": "hf_abcdef",
+        "VLLM_API_KEY": "sk-123456",
+        "db_password": "letmein!",
+        "TOKENIZERS_PARALLELISM": "false",
+        "LANG": "en_GB.UTF-8",
+    }
+
+    assert list(secrets_in(environ)) == ["hf_abcdef", "sk-123456", "letmein!"]
 
 
 def test_a_file_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
