@@ -95,7 +95,7 @@ def _print_engine(workspace: wiring.Workspace, spec: EngineSpec) -> Facts | None
     try:
         described = describe_engine(workspace.session.engines, spec)
     except MeasurementUnavailable as error:
-        problem = log_line(f"engine {spec.name} ({spec.kind.value} on {spec.device}): {error}")
+        problem = log_line(f"engine {spec.name} ({spec.kind.value} {spec.place}): {error}")
         print(f"\n{problem}")
         return None
     print("\n".join(_engine(workspace, spec, described)))
@@ -106,7 +106,7 @@ def _print_unused(workspace: wiring.Workspace, used: AbstractSet[str]) -> None:
     for spec in engine_specs(workspace.matrix.models.values()):
         if spec.name not in used:
             reason = "is not used by any selected cell"
-            print(f"\nengine {spec.name} ({spec.kind.value} on {spec.device}) {reason}")
+            print(f"\nengine {spec.name} ({spec.kind.value} {spec.place}) {reason}")
 
 
 def _installed() -> Iterator[str]:
@@ -222,7 +222,7 @@ def _engine(
     recorded = workspace.goldens.recorded(described.profile)
     claimed = {cell.id for cell in matrix.cells()}
     ours = {c.id for c in matrix.cells() if matrix.models[c.model].engine.name == spec.name}
-    yield f"\nengine {spec.name} ({spec.kind.value} on {spec.device})"
+    yield f"\nengine {spec.name} ({spec.kind.value} {spec.place})"
     yield (
         f"  profile {described.profile}: {len(recorded & ours)} goldens of {len(ours)} cells, "
         f"{len(recorded - claimed)} orphaned"

@@ -119,6 +119,11 @@ class EngineSpec:
         return urlsplit(url).netloc.lower() if isinstance(url, str) else None
 
     @property
+    def place(self) -> str:
+        """Where it computes, for messages."""
+        return f"on {self.device}" if self.host is None else f"at {self.host}"
+
+    @property
     def loading_s(self) -> float:
         """How much longer than any other request a load may take: a server starts with it."""
         match self.kind:

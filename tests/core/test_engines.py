@@ -72,6 +72,17 @@ def test_a_load_may_have_to_wait_for_a_server() -> None:
     assert (built_in.loading_s, served.loading_s) == (0, 90)
 
 
+def test_a_running_server_is_somewhere_else() -> None:
+    """It receives prompts, as hosted APIs do; a started one does not leave the machine."""
+    there: dict[str, Setting] = {"dialect": "vllm", "base_url": "http://A:80/x", "profile": "p"}
+    built_in = engine_spec_of()
+    served = replace(built_in, kind=EngineKind.SERVED, settings=there)
+
+    assert (built_in.host, built_in.place) == (None, "on cpu")
+    assert (served.host, served.place) == ("a:80", "at a:80")
+    assert replace(served, settings={}).host is None
+
+
 def test_a_model_without_files_has_nothing_to_pin() -> None:
     """No digest, and no adapters."""
     model = replace(model_spec_of(), source="", sha256=None)

@@ -32,6 +32,9 @@ def read_engine(file: Path, name: str, table: Mapping[str, Any]) -> EngineSpec:
         timeout_s=float(table.get("timeout_s", _timeout_s(kind))),
         pass_env=tuple(table.get("pass_env", ())),
     )
+    if spec.host is not None and "device" in table:
+        place, expected = f"engines.{name}.device", "none beside base_url: profile is the machine"
+        raise InputInvalid.at(file, place, expected=expected, found=repr(spec.device))
     key = table.get("api_key_env")
     if key is not None:
         _require_key(file, f"engines.{name}.api_key_env", key)

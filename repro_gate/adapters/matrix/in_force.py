@@ -58,7 +58,8 @@ def _engine(spec: EngineSpec, table: _Table, document: _Table) -> EngineSettings
 
 
 def _engine_settings(spec: EngineSpec, table: _Table) -> Iterator[SettingInForce]:
-    yield _given("device", table, default=spec.device)
+    if spec.host is None:
+        yield _given("device", table, default=spec.device)
     yield _given("timeout_s", table, default=spec.timeout_s)
     match spec.kind:
         case EngineKind.LLAMA_CPP:

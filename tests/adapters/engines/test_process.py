@@ -419,3 +419,27 @@ def test_an_engine_ends_where_a_process_cannot_be_held(
     engine.close()
 
     assert not exists(child)
+
+
+_ENDING = "import sys; from pathlib import Path; sys.stdin.read(); Path(sys.argv[1]).touch()"
+
+
+def test_an_engine_may_end_by_itself(tmp_path: Path) -> None:
+    """It may have a server to end first."""
+    command = (sys.executable, "-S", "-c", _ENDING, str(tmp_path / "ended"))
+    engine = EngineProcess(command, env={}, timeout_s=30, grace_s=30)
+
+    engine.begin_close()
+    engine.close()
+
+    assert (tmp_path / "ended").exists()
+
+
+def test_an_engine_that_does_not_end_by_itself_is_killed(children: Children) -> None:
+    """After the time that it was given."""
+    engine = EngineProcess(failing("silent"), env={}, timeout_s=30, grace_s=0.1)
+    (child,) = children()
+
+    engine.close()
+
+    assert not exists(child)

@@ -4,6 +4,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -155,3 +156,14 @@ def test_no_server_outlives_a_killed_gate(tmp_path: Path, file: ModelFile) -> No
         gate.kill()
 
     wait_until_gone(number)
+
+
+def test_each_device_has_its_log(engines: EngineProcesses, tmp_path: Path) -> None:
+    """Several work in parallel."""
+    logs = [tmp_path / f"serve-prod-{device}.log" for device in ("cuda-0", "cuda-1")]
+    for log in logs:
+        log.touch()
+
+    engines.start(replace(_spec(*_SERVER), device="cuda:1")).close()
+
+    assert [log.exists() for log in logs] == [True, False]

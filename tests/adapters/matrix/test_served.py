@@ -92,6 +92,7 @@ def test_a_running_server_may_know_its_model_alone(tmp_path: Path) -> None:
         (_RUNNING.replace("127.0.0.1:8000", "x:y@a"), "engines.prod.base_url: expected the URL"),
         (_RUNNING.replace("openai", "tgi"), "engines.prod.dialect: expected one of llama_server"),
         (_RUNNING.replace("prod-h200", "Prod"), "engines.prod.profile: expected "),
+        (_RUNNING + "device = 'cuda'", "engines.prod.device: expected none beside base_url"),
         (_RUNNING + "settings = {}", "engines.prod.settings: expected no such key here"),
         (_RUNNING + "command = ['x']", "engines.prod.command: expected no such key here"),
         (_RUNNING + "api_key_env = 'GITHUB_TOKEN'", "engines.prod.api_key_env: expected a variabl"),
@@ -151,7 +152,6 @@ def test_the_settings_in_force_are_those_of_the_server(tmp_path: Path) -> None:
     (engine,) = (each for each in found.engines if each.name == "prod")
     values = {each.name: (each.value, each.origin) for each in engine.settings}
     assert values == {
-        "device": ('"cpu"', Origin.DEFAULT),
         "timeout_s": ("300.0", Origin.DEFAULT),
         "dialect": ('"openai"', Origin.MATRIX),
         "base_url": ('"http://127.0.0.1:8000"', Origin.MATRIX),
