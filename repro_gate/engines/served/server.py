@@ -160,7 +160,10 @@ class StartedServer(Server):
                 case Listener.NOBODY:
                     return False
                 case Listener.STRANGER:
-                    raise PortTaken(f"another program listens on its port, {self._port}")
+                    raise PortTaken(
+                        f"a program that is no child of the engine listens on its port, "
+                        f"{self._port}; use base_url for a server in a container"
+                    )
                 case Listener.OURS | Listener.UNKNOWN:
                     self._is_ours = True
         try:

@@ -22,7 +22,11 @@ _SERVER = [
     *("--served-model-name", "{name}", "--port", "{port}"),
 ]
 _AND_A_WORKER = 'setsid sleep 600 & echo $! > "$0"; exec "$@"'
-_UNTIL_A_FILE_IS_THERE = '"$@" & until [ -e "$0" ]; do sleep 0.1; done; kill -9 $!; wait $!'
+_DIES_BEFORE_A_WORKER = """
+setsid sleep 600 & echo $! > "$0.worker"
+"$@" & until [ -e "$0" ]; do sleep 0.1; done
+kill -9 $!; wait $!
+"""
 CELL = cell_of(max_tokens=4)
 
 
@@ -94,7 +98,7 @@ def test_the_death_of_a_server_ends_its_engine(
     engines: EngineProcesses, file: ModelFile, tmp_path: Path
 ) -> None:
     """What was measured before stands, and the next engine has a new server."""
-    spec = _spec("sh", "-c", _UNTIL_A_FILE_IS_THERE, str(tmp_path / "end"), *_SERVER)
+    spec = _spec("sh", "-c", _DIES_BEFORE_A_WORKER, str(tmp_path / "end"), *_SERVER)
     with closing(engines.start(spec)) as engine:
         _loaded(engine, file)
         (tmp_path / "end").touch()
@@ -102,6 +106,7 @@ def test_the_death_of_a_server_ends_its_engine(
 
     assert "its stderr ends with: the server was ended by SIGKILL, perhaps because" in str(outcome)
     assert "its log, serve-prod.log, ends with: serving on port" in str(outcome)
+    wait_until_gone(int((tmp_path / "end.worker").read_text("utf-8")))
 
 
 def test_a_server_that_does_not_start_is_no_death(

@@ -70,10 +70,12 @@ def test_variables_are_facts_but_never_a_key(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("VLLM_API_KEY", "s3cret")
     monkeypatch.setenv("SGLANG_TOKEN_X", "s3cret")
 
-    facts = _facts(sys.executable, env=("A=/b/c", "VLLM_K=s3cret"), key="VLLM_K")
+    env = ("A=/b/c", "VLLM_K=s3cret", "X_API_KEY=s3cret", "TOKENIZERS_PARALLELISM=1")
+    facts = _facts(sys.executable, "--api-key", "s3cret", "-x", env=env, key="VLLM_K")
 
     named = {name: value for name, value in facts.items() if name.startswith("env.")}
-    assert named == {"env.A": "c", "env.OMP_NUM_THREADS": "1"}
+    shown = {"env.A": "c", "env.OMP_NUM_THREADS": "1", "env.TOKENIZERS_PARALLELISM": "1"}
+    assert (named, facts["server.option.api-key"]) == (shown, "given")
 
 
 def test_the_versions_of_packages_are_facts(tmp_path: Path) -> None:
