@@ -8,7 +8,7 @@ from typing import Final
 from repro_gate.engines.requests import GenerateRequest
 from repro_gate.engines.served.dialects.dialect import REPLACED, Answer, Dialect
 from repro_gate.engines.served.http import HttpRefused
-from repro_gate.protocol import RequestRefused, bad_request
+from repro_gate.protocol import Refusal, RequestRefused, bad_request
 
 _TOKENS: Final = 6
 _FEW: Final = 3
@@ -117,7 +117,10 @@ class _Probe:
         try:
             ask()
         except HttpRefused as error:
-            self.found.problems[name] = error.message
+            if error.kind is Refusal.INTERNAL:
+                raise
+            if error.kind is Refusal.BAD_REQUEST:
+                self.found.problems[name] = error.message
         except RequestRefused:
             # The dialect has no such parameter, and refuses each request with it.
             return

@@ -2,7 +2,10 @@
 
 import pytest
 
+from repro_gate.engines.requests import GenerateRequest
+from repro_gate.engines.served.dialects.dialect import Answer, Prompt
 from repro_gate.engines.served.honoured import probe
+from repro_gate.engines.served.http import HttpRefused
 from repro_gate.protocol import Refusal, RequestRefused
 from tests.fakes.served import CELL, ToyServer, cell
 
@@ -63,3 +66,34 @@ def test_a_sharp_model_leaves_parameters_open() -> None:
     assert found.problems == {}
     assert "temperature, seed, top_k, top_p, min_p" in found.notes()[0]
     found.require(CELL)
+
+
+class _Refusing(ToyServer):
+    """A server that refuses draws."""
+
+    def __init__(self, kind: Refusal) -> None:
+        super().__init__()
+        self._kind = kind
+
+    def generate(
+        self, prompt: Prompt, request: GenerateRequest, *, keep_cache: bool = False
+    ) -> Answer:
+        """Refuse a stop string."""
+        if request.stop:
+            raise HttpRefused(self._kind, "no", status=400)
+        return super().generate(prompt, request, keep_cache=keep_cache)
+
+
+@pytest.mark.parametrize(
+    ("kind", "problems"),
+    [(Refusal.BAD_REQUEST, {"stop": "no"}), (Refusal.OUT_OF_CONTEXT, {})],
+)
+def test_a_parameter_that_the_server_refuses(kind: Refusal, problems: dict[str, str]) -> None:
+    """It is not honoured, but a context that is too short for the request shows nothing."""
+    assert probe(_Refusing(kind)).problems == problems
+
+
+def test_a_failure_of_the_server_is_none_of_a_parameter() -> None:
+    """The load is refused."""
+    with pytest.raises(HttpRefused):
+        probe(_Refusing(Refusal.INTERNAL))

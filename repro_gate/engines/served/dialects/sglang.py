@@ -2,6 +2,7 @@
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar, Final
 
 from repro_gate.engines.requests import GenerateRequest
@@ -67,16 +68,19 @@ class SgLang(Dialect):
 
     def facts(self) -> Mapping[str, str]:
         """Return the version and the settings that can change tokens."""
-        try:
-            info = self.http.get("/get_server_info")
-        except HttpRefused:
-            return {}
+        info = self._info()
         known = {name: value_at(info, name) for name in _SETTINGS}
         order = {"server.sampler_order": ", ".join(self.samplers.order)}
         return {
             **order,
             **{f"server.{name}": str(value) for name, value in known.items() if value is not None},
         }
+
+    def _info(self) -> object:
+        for path in ("/server_info", "/get_server_info"):
+            with suppress(HttpRefused):
+                return self.http.get(path)
+        return None
 
     def prompt(self, request: GenerateRequest) -> Prompt:
         """Return the tokens of a text; the answer shows none."""
