@@ -85,8 +85,8 @@ def render_explanation(
             list(_shift(found)),
             list(_forced(cell, found)),
             list(_graded(report, cell)),
-            list(_changed(found)),
         ]
+    blocks.append(list(_changed(cell, found)))
     lines = [line for block in blocks if block for line in [*block, ""]][:-1]
     return "".join(f"{clipped(log_line(line), WIDTH)}\n" for line in lines)
 
@@ -392,11 +392,15 @@ def _graded(report: GateReport, cell: CellReport) -> Iterator[str]:
         yield from _labelled(list(finding.details))
 
 
-def _changed(found: Diagnosis) -> Iterator[str]:
-    if found.now is None:
+def _changed(cell: CellReport, found: Diagnosis | None) -> Iterator[str]:
+    if isinstance(cell.verdict, Depends):
+        known = cell.verdict.provenance
+    elif found is None or found.now is None:
         return
+    else:
+        known = found.changes
     yield "what changed since the golden was recorded"
-    changes = by_effect([*found.changes])
+    changes = by_effect([*known])
     if not changes:
         yield f"{_INDENT}nothing that the provenance records"
     for sentence, same in groupby(changes, key=lambda change: known_change(change).sentence):

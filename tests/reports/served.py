@@ -7,6 +7,7 @@ from typing import Any
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.cell import Cell, Sampler
 from repro_gate.core.tokens.generation import Generation, first_divergence
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.modes import Level, ModeResult, Proof, mode_of
 from repro_gate.core.tokens.verdicts import Depends, Inconclusive, Match, Vacuous, Verdict
 from tests.reports.conftest import cell_of, cell_report_of, gate_report_of, generation_of
@@ -23,6 +24,7 @@ LEVELS = {
     "repeat": Level.TOKENS,
     "restart": Level.BITS,
 }
+SLOTS = FactChange(name="server.option.np", before="1", after="8")
 QUEUED: Mapping[str, Any] = {
     "running": 1,
     "proof": Proof.ABSENT,
@@ -61,7 +63,7 @@ def served_cell_of(cell: Cell, *changed: ModeResult) -> CellReport:
     modes = tuple(by_name.get(name) or result_of(name) for name in LEVELS)
     short = tuple(result.mode for result in modes if result.falls_short)
     unproven = [result for result in modes if result.is_in_doubt]
-    verdict: Verdict = Depends(modes=short) if short else Match()
+    verdict: Verdict = Depends(modes=short, provenance=(SLOTS,)) if short else Match()
     for result in () if short else unproven[:1]:
         absent = result.proof is Proof.ABSENT
         lost = Inconclusive(reason=f"{result.mode}: {result.reason}", remedy=result.remedy)

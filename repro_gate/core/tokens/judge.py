@@ -100,8 +100,8 @@ def judge(  # noqa: PLR0913 -- everything that a verdict rests on
         return against_golden
     modes = modes if isinstance(against_golden, Match) else ()
     differing = tuple(result.mode for result in modes if result.falls_short)
-    if differing:
-        return Depends(modes=differing)
+    if differing and golden is not None:
+        return Depends(modes=differing, provenance=provenance_changes(golden.provenance, facts))
     return doubt(cell, controls) or _doubt_of_modes(modes) or against_golden
 
 

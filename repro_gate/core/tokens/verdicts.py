@@ -71,6 +71,8 @@ class Depends:
 
     modes: tuple[Mode, ...]
     """Those in which answers differ that must not."""
+    provenance: tuple[FactChange, ...] = ()
+    """What changed in the provenance since the golden was recorded, as of a drift."""
 
     def __post_init__(self) -> None:
         if not self.modes:

@@ -90,7 +90,8 @@ def explain_mode(cell: CellReport, result: ModeResult) -> Explanation | None:
     """Return where the answers of a cell in a mode first diverge from run 1, if they do."""
     if cell.generation is None or result.divergence is None:
         return None
-    margin = result.margin if cell.cell.sampler.is_greedy else None
+    is_decisive = cell.cell.sampler.is_greedy and result.divergence.place is Place.OUTPUT
+    margin = result.margin if is_decisive else None
     found = _from_run_1(cell.cell, cell.generation, result.divergence, str(result.mode))
     return replace(found, margin=margin)
 

@@ -110,6 +110,8 @@ _KNOWN: Final = {
     "host.cpu": _possible(_PERHAPS_ANOTHER),
     "host.libc": _possible("Other versions of exp and log may round differently."),
     "host.machine": _rounding("Another architecture has other kernels, which round differently."),
+    "server.": _possible("An option or the version of the server."),
+    "server.slots": _possible("Requests that share a batch may be rounded differently."),
     "env.": _possible("The variable may choose a library, a kernel or a device."),
     "setting.threads": _possible(
         "No effect, except with flash attention and a cache of 512 or more: another order of sums."

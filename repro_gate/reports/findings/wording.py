@@ -105,8 +105,12 @@ def describe(cell: CellReport) -> Description:
                 advice=ACCEPT_OR_START_WITH.format("what changed"),
                 suspects=tuple(map(escape.escape_change, verdict.provenance)),
             )
-        case Depends():
-            found = Description(claim=depends_claim(cell), advice=_ADVICE_DEPENDS)
+        case Depends(provenance=provenance):
+            found = Description(
+                claim=depends_claim(cell),
+                advice=_ADVICE_DEPENDS,
+                suspects=tuple(map(escape.escape_change, provenance)),
+            )
         case Unrecorded(reason=reason):
             found = Description(
                 claim="no golden recorded for this cell on this machine profile",

@@ -10,7 +10,7 @@ from repro_gate.core.logprobs.verdicts import Shifted
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens.generation import Token
 from repro_gate.core.tokens.golden import FactChange
-from repro_gate.core.tokens.verdicts import Drift
+from repro_gate.core.tokens.verdicts import Depends, Drift
 from repro_gate.reports.findings.divergence import (
     Explanation,
     format_closeness,
@@ -38,24 +38,24 @@ _MAX_IDS_IN_LINE: Final = 2
 
 
 SharedChanges: TypeAlias = Mapping[str, tuple[FactChange, ...]]
-"""Facts that changed for all drifts from goldens, and from baselines, by `Finding.recorded`."""
+"""Facts that changed for all findings against goldens, and baselines, by `Finding.recorded`."""
 
 
 def shared_changes(report: GateReport) -> SharedChanges:
-    """Return the changed facts that all drifts of a gate share, if there are several."""
+    """Return the changed facts that all drifts or dependences share, if there are several."""
     tokens = [cell.verdict for cell in report.cells]
     hosted = [cell.verdict for part in report.logprobs for cell in part.cells]
     return {
-        "golden": _shared(found.provenance for found in tokens if isinstance(found, Drift)),
+        "golden": _shared(each.provenance for each in tokens if isinstance(each, Drift | Depends)),
         "baseline": _shared(found.provenance for found in hosted if isinstance(found, Shifted)),
     }
 
 
 def shared_block(shared: SharedChanges) -> Iterator[Block]:
     """Yield a table of the changed facts that all drifts of a gate share."""
-    for recorded, drifts in (("golden", "token drift"), ("baseline", "drift from them")):
+    for recorded, findings in (("golden", "cell that differs"), ("baseline", "drift from them")):
         if shared[recorded]:
-            yield [f"Changed since the {recorded}s were recorded (same for every {drifts}):"]
+            yield [f"Changed since the {recorded}s were recorded (same for every {findings}):"]
             yield changes_table(f"{recorded}s", shared[recorded])
 
 

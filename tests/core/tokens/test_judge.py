@@ -229,6 +229,17 @@ def test_modes_count_where_the_runs_match(modes: list[ModeResult], verdict: Verd
     assert _judge(Repetition(first=OUTPUT), golden=golden, modes=modes) == verdict
 
 
+def test_a_dependence_has_what_changed_since_its_golden() -> None:
+    """A golden says nothing of company, so the change may be its cause."""
+    golden = golden_of(CELL, OUTPUT)
+    older = replace(golden, provenance={**golden.provenance, "server.option.np": "1"})
+
+    assert _judge(Repetition(first=OUTPUT), golden=older, modes=[OTHER]) == Depends(
+        modes=(OTHER.mode,),
+        provenance=(FactChange(name="server.option.np", before="1", after=None),),
+    )
+
+
 def test_a_difference_in_a_mode_beats_a_failed_control() -> None:
     """It was seen to be able to differ; agreement in modes cannot replace a control."""
     golden, controls = golden_of(CELL, OUTPUT), [control_of()]

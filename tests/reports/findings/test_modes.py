@@ -29,6 +29,7 @@ from tests.reports.served import (
     MOVED,
     OTHER,
     QUEUED,
+    SLOTS,
     dependent,
     result_of,
     served_cell_of,
@@ -292,6 +293,13 @@ def test_nothing_is_tightened_that_is_not_shown_for_all() -> None:
     assert [*tightened(replace(report, cells=(*report.cells, missing)))] == []
     assert 'concurrent-8 = "tokens"' in short[1]
     assert isinstance(missing.verdict, Match)
+
+
+def test_what_changed_since_the_golden_is_named() -> None:
+    """It may be the cause: the golden was recorded without the company."""
+    (finding,) = token_findings(served_report_of(served_cell_of(cell_of(), FLIPPED)))
+
+    assert finding.description.suspects == (SLOTS,)
 
 
 def test_the_sample_fails_for_both_reasons() -> None:

@@ -66,7 +66,7 @@ def test_changes_shared_by_all_drifts_are_shown_once() -> None:
     text = text_of(drifts_of((DRIVER,), (DRIVER,)))
 
     assert text.count("| `device.driver` | `550.54` | `560.10` |") == 1
-    assert "(same for every token drift):" in text
+    assert "(same for every cell that differs):" in text
 
 
 def test_changes_shared_by_some_drifts_are_shown_with_each() -> None:
