@@ -182,17 +182,17 @@ class ModeRunner:
 
     def _try_round(self, worker: EngineWorker, model: ModelSpec, each: _Round) -> None:
         """Measure a round, and again while its sequences were not at work at once."""
-        for left in reversed(range(_MAX_TRIES)):
-            self._measure_round(worker, model, each)
+        self._measure_round(worker, model, each)
+        for _ in range(_MAX_TRIES - 1):
             results = [self._result(cell, each.mode) for cell in each.cells]
-            differs = any(result.falls_short for result in results)
-            absent = any(result.proof is Proof.ABSENT for result in results)
-            if differs or not (absent and each.at_once and left):
+            is_absent = any(result.proof is Proof.ABSENT for result in results)
+            if not (each.at_once and is_absent) or any(one.falls_short for one in results):
                 return
             # Only answers that were generated in the mode count.
             for cell in each.cells:
                 del self._measured.modes[cell][each.mode]
             self._progress.started((run.cell, 1) for run in each.compared)
+            self._measure_round(worker, model, each)
 
     def _measure_round(self, worker: EngineWorker, model: ModelSpec, each: _Round) -> None:
         for run in each.compared:
