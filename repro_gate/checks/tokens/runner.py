@@ -244,7 +244,7 @@ class MatrixRunner:
         return done.runs if done else 0
 
     def _warm_runs_of(self, cell: Cell) -> int:
-        return self._plan.runs_of(cell) - self._plan.suites[cell].fresh_runs
+        return self._plan.suites[cell].runs - self._plan.suites[cell].fresh_runs
 
     def _is_open(self, cell: Cell) -> bool:
         """Return whether a cell remains to be measured."""

@@ -162,7 +162,10 @@ def test_answers_that_depend_on_the_cache_are_a_finding() -> None:
 def test_answers_that_depend_on_the_start_are_a_finding() -> None:
     """What the fresh process answers is an answer of the mode, and no run of the cell."""
     script = {cell: [*[answer_to(cell)] * 3, other(cell)] for cell in CELLS}
-    report = checked({"restart": "tokens"}, script=script)
+    starter = server_of(script=script)
+    report = scene_in(suite_in({"restart": "tokens"}), starter).check()
+
+    assert starter.generated(process=2) == [cell.id for cell in reversed(CELLS)]
 
     assert set(verdicts_of(report).values()) == {Depends(modes=(RESTART,))}
     assert [cell.runs for cell in report.cells] == [3, 3, 3]
@@ -260,9 +263,9 @@ def test_a_mode_of_which_nothing_is_required_needs_no_proof(
     assert reason in str(result_in(report, mode).reason)
 
 
-@pytest.mark.parametrize(("seen", "tries", "proof"), [(3, 3, Proof.SEEN), (4, 3, Proof.ABSENT)])
+@pytest.mark.parametrize(("seen", "tries", "proof"), [(5, 5, Proof.SEEN), (6, 5, Proof.ABSENT)])
 def test_a_round_that_was_not_at_once_is_tried_again(seen: int, tries: int, proof: Proof) -> None:
-    """Up to three times; only the answers of the last round count, and each is work to do."""
+    """Up to five times; only the answers of the last round count, and each is work to do."""
     starter = server_of()
     starter.running = lambda at_work: 1 if at_work == 1 else _counted(starter, at_work, seen)
     scene = scene_in(suite_in({"concurrent-4": "tokens"}, A, fresh_runs=0, runs=2), starter)
