@@ -13,7 +13,9 @@ from repro_gate.protocol import MAX_CONCURRENCY, RequestRefused
 
 _ALONE_S: Final = 0.1
 _TOGETHER_S: Final = 0.005
-"""Between two counts; a request of a small model takes 20 ms."""
+"""Before each count; a request of a small model takes 20 ms."""
+_COUNT_S: Final = 1.0
+"""The most that an answer waits for a count."""
 
 
 @dataclass(slots=True, eq=False)
@@ -21,7 +23,8 @@ class Seen:
     """What was counted during one request."""
 
     running: int | None = None
-    """The most; None if nothing was."""
+    """The most, itself included; None if nothing was counted."""
+    is_being_counted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class Company:
             yield seen
         finally:
             with self._changed:
+                # A count of vLLM takes longer than a short answer.
+                self._changed.wait_for(lambda: not seen.is_being_counted, _COUNT_S)
                 self._in_flight.discard(seen)
 
     def together(self, sent: float, received: float, work: Work) -> int:
@@ -98,20 +103,31 @@ class Company:
 
     def _watch(self) -> None:
         while (present := self._next()) is not None:
+            is_shown, running = True, 0
             try:
-                running = self._count()
+                found = self._count()
+                is_shown, running = found is not None, max(1, found or 0)
             except (ServerGone, RequestRefused):
                 # The requests themselves show what is wrong.
-                running = 0
-            if running is None:
-                return
-            for seen in present:
-                seen.running = max(running, seen.running or 0) or None
+                pass
             with self._changed:
-                self._changed.wait(_TOGETHER_S if len(self._in_flight) > 1 else _ALONE_S)
+                for seen in present:
+                    seen.is_being_counted = False
+                    if is_shown and running:
+                        seen.running = max(running, seen.running or 0)
+                self._changed.notify_all()
+            if not is_shown:
+                return
 
     def _next(self) -> frozenset[Seen] | None:
-        """Wait for requests, and return those in flight, or None at the end."""
+        """Wait for requests at work, and return those in flight, or None at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._in_flight or self._has_ended)
-            return None if self._has_ended else frozenset(self._in_flight)
+            self._changed.wait_for(lambda: len(self._in_flight) > 1 or self._has_ended, _ALONE_S)
+            # Those that are sent together arrive one after the other.
+            self._changed.wait_for(lambda: self._has_ended, _TOGETHER_S)
+            if self._has_ended:
+                return None
+            for seen in self._in_flight:
+                seen.is_being_counted = True
+            return frozenset(self._in_flight)

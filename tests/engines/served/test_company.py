@@ -35,9 +35,14 @@ def test_the_most_counts() -> None:
     assert _seen([1, 3, 2]).running == 3
 
 
-def test_nothing_at_work_is_unknown() -> None:
-    """The request had not started, or had ended already."""
-    assert _seen([0, 0]).running is None
+def test_a_request_counts_itself() -> None:
+    """A server may show it a moment later."""
+    assert _seen([0, 0]).running == 1
+
+
+def test_a_server_that_shows_nothing_is_asked_once() -> None:
+    """Nothing is known then."""
+    assert _seen([]).running is None
 
 
 def test_a_failed_count_is_none() -> None:
@@ -60,6 +65,23 @@ def test_all_requests_share_the_counts() -> None:
         assert counted.wait(_PATIENCE_S)
     company.close()
     assert any(each.running == 8 for each in seen)
+
+
+def test_an_answer_waits_for_a_count_under_way() -> None:
+    """VLLM counts for longer than a short answer takes."""
+    started, may_end = Event(), Event()
+
+    def count() -> int:
+        started.set()
+        assert may_end.wait(_PATIENCE_S)
+        return 8
+
+    company = Company(count)
+    with company.request() as seen:
+        assert started.wait(_PATIENCE_S)
+        may_end.set()
+    company.close()
+    assert seen.running == 8
 
 
 def _together(*answers: tuple[float, float, int, float]) -> list[int]:
