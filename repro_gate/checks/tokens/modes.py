@@ -34,8 +34,8 @@ _ABILITIES: Final = {
     ModeKind.REPEAT: Ability.KEEP_CACHE,
     ModeKind.RESTART: Ability.RESTART,
 }
-_MAX_TRIES: Final = 5
-"""A busy machine can delay the requests of a round until others have been answered."""
+_MAX_RETRIES: Final = 8
+"""In one mode of a model: a busy machine may send a request after others have been answered."""
 _MORE_WORDS: Final = " And then it all began again."
 """After the prompt of a cell, in a prompt with the same beginning."""
 
@@ -113,6 +113,8 @@ class ModeRunner:
         self._hooks = hooks
         self._instances: dict[str, str | None] = {}
         """What computed the runs alone, by model."""
+        self._retries = 0
+        """How many rounds of the mode may still be measured again."""
 
     def add_alone(self, cell: Cell, generation: Generation) -> None:
         """Add a further run alone to the results of a cell."""
@@ -142,7 +144,7 @@ class ModeRunner:
         is_open = self._hooks.is_open
         wanted = [cell for cell in cells if mode in self._plan.modes_of(cell) and is_open(cell)]
         problem: MeasurementUnavailable | None = None
-        deaths = 0
+        deaths, self._retries = 0, _MAX_RETRIES
         for each in self._rounds(mode, wanted):
             if not all(map(is_open, each.cells)):
                 # A finding has stopped the check.
@@ -181,17 +183,20 @@ class ModeRunner:
             )
 
     def _try_round(self, worker: EngineWorker, model: ModelSpec, each: _Round) -> None:
-        """Measure a round, and again while almost all of its sequences were at work at once."""
+        """Measure a round, and again while its sequences were not at work at once."""
         self._measure_round(worker, model, each)
-        for _ in range(_MAX_TRIES - 1):
-            results = [self._result(cell, each.mode) for cell in each.cells]
-            if not all(result.is_nearly_proven and not result.falls_short for result in results):
-                return
+        while self._retries and each.at_once and self._is_absent(each):
+            self._retries -= 1
             # Only answers that were generated in the mode count.
             for cell in each.cells:
                 del self._measured.modes[cell][each.mode]
             self._progress.started((run.cell, 1) for run in each.compared)
             self._measure_round(worker, model, each)
+
+    def _is_absent(self, each: _Round) -> bool:
+        results = [self._result(cell, each.mode) for cell in each.cells]
+        is_absent = any(result.proof is Proof.ABSENT for result in results)
+        return is_absent and not any(result.falls_short for result in results)
 
     def _measure_round(self, worker: EngineWorker, model: ModelSpec, each: _Round) -> None:
         for run in each.compared:

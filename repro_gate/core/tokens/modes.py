@@ -177,12 +177,6 @@ class ModeResult:
         """Whether a required agreement is not proven."""
         return self.level is not Level.ANY and self.proof is not Proof.SEEN
 
-    @property
-    def is_nearly_proven(self) -> bool:
-        """Whether at least half of the wanted sequences were at work at once, but not all."""
-        is_absent = self.mode.kind.has_company and self.proof is Proof.ABSENT
-        return is_absent and 2 * (self.running or 0) >= self.mode.sequences
-
     def with_answer(self, first: Generation, answer: "Answer") -> "ModeResult":
         """Return the result after one more answer; `first` is run 1 of the cell."""
         found = first_divergence(first, answer.generation)
