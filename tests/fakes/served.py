@@ -149,6 +149,9 @@ class ToyServer(Dialect):
     def _draw(self, prompt: Prompt, request: GenerateRequest, place: int) -> tuple[int, Step]:
         weights = random.Random(f"{prompt.ids} {place}")  # noqa: S311 -- no secret
         logits = {token: self._sharpness * weights.gauss() for token in range(97, 123)}
+        if request.sampling is not None and "logit_bias" not in self._ignored:
+            for biased, bias in request.sampling.value("logit_bias"):
+                logits[biased] += bias
         most = max(logits.values())
         total = most + math.log(sum(math.exp(value - most) for value in logits.values()))
         best = sorted(((token, value - total) for token, value in logits.items()), key=_by_value)

@@ -1,5 +1,6 @@
 """What the engine does for each method of the protocol: it asks a server over HTTP."""
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -207,18 +208,29 @@ def _hits(session: _Session, request: GenerateRequest) -> int | None:
 
 
 def _require_whole(answer: Answer, request: GenerateRequest) -> None:
-    """Refuse an answer that was not cold, or was cut off by the context."""
+    """Refuse an answer that was not cold, ignored a schema, or was cut off by the context."""
     if answer.cached and not request.keep_cache:
         raise RequestRefused(
             Refusal.INTERNAL,
             f"the server used {answer.cached} cached tokens though the request was cold",
         )
+    has_schema = request.sampling is not None and request.sampling.value("json_schema")
+    if has_schema and answer.end == "end_of_generation" and not _is_json(answer.text):
+        raise bad_request("generate.sampling.json_schema: the answer of the server is no JSON")
     count = len(answer.tokens)
     if answer.end == "length" and count < request.max_tokens:
         raise RequestRefused(
             Refusal.OUT_OF_CONTEXT,
             f"the server ended after {count} of {request.max_tokens} tokens for want of context",
         )
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _end_of(answer: Answer) -> Mapping[str, Any]:

@@ -9,11 +9,13 @@ from repro_gate.engines.requests import GenerateRequest
 from repro_gate.engines.served.dialects.dialect import REPLACED, Answer, Dialect
 from repro_gate.engines.served.http import HttpRefused
 from repro_gate.protocol import Refusal, RequestRefused, bad_request
+from repro_gate.samplers import Sampling
 
 _TOKENS: Final = 6
 _FEW: Final = 3
 _WORD: Final = 3
 """Characters of a stop string."""
+_BIAS: Final = 100
 _NEAR_TIE: Final = 0.05
 """In nats; the likeliest of two such tokens may change with the company in the batch."""
 _BY_CHANCE: Final = 0.001
@@ -73,6 +75,7 @@ def _used_by(request: GenerateRequest) -> Iterable[str]:
         "top_p": request.top_p != 1,
         "min_p": request.min_p != 0,
         "stop": bool(request.stop),
+        "logit_bias": request.sampling is not None and request.sampling.value("logit_bias"),
     }
     yield from (name for name, is_used in used.items() if is_used)
 
@@ -103,6 +106,7 @@ class _Probe:
             self.found.problems["temperature"] = "at 0, it draws other than the likeliest tokens"
         self._each("max_tokens", self._probe_length)
         self._each("stop", self._probe_stop)
+        self._each("logit_bias", self._probe_bias)
         self._each("cache", self._probe_cache)
         drawn = self._ask(_DRAWN)
         if drawn.tokens == self._greedy.tokens:
@@ -144,6 +148,17 @@ class _Probe:
         stopped = self._ask(replace(_GREEDY, stop=(word,)))
         if stopped.end != "stop_string":
             self.found.problems["stop"] = f"{word!a} did not end an answer that had it"
+
+    def _probe_bias(self) -> None:
+        first = self._greedy.steps[0]
+        near = first.best[1:] if first else ()
+        other = next((each for each, value in near if value > -_BIAS / 2), None)
+        if other is None:
+            self.found.undecided.append("logit_bias")
+            return
+        bias = Sampling.parse({"logit_bias": [[other, _BIAS]]})
+        if self._ask(replace(_GREEDY, sampling=bias)).tokens[0] != other:
+            self.found.problems["logit_bias"] = f"{_BIAS} does not bring a token to the front"
 
     def _probe_cache(self) -> None:
         if not self._dialect.can_keep_cache or self.found.shows_cached:

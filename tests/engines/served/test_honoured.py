@@ -7,8 +7,10 @@ from repro_gate.engines.served.dialects.dialect import Answer, Prompt
 from repro_gate.engines.served.honoured import probe
 from repro_gate.engines.served.http import HttpRefused
 from repro_gate.protocol import Refusal, RequestRefused
+from repro_gate.samplers import Sampling
 from tests.fakes.served import CELL, ToyServer, cell
 
+BIASED = Sampling.parse({"logit_bias": [[5, 1.0]]})
 GREEDY = cell(temperature=0, top_k=0, top_p=1, min_p=0)
 
 
@@ -32,6 +34,7 @@ def test_a_server_that_honours_all_has_neither_problems_nor_notes() -> None:
         ("min_p", "min_p: .* 1 does not leave only the likeliest token"),
         ("max_tokens", "max_tokens: .* 3 gave 20 tokens"),
         ("stop", "stop: .* did not end an answer that had it"),
+        ("logit_bias", "logit_bias: .* 100 does not bring a token to the front"),
     ],
 )
 def test_an_ignored_parameter_is_named(ignored: str, named: str) -> None:
@@ -39,13 +42,13 @@ def test_an_ignored_parameter_is_named(ignored: str, named: str) -> None:
     server = ToyServer(ignored)
     found = probe(server)
     with pytest.raises(RequestRefused, match=named) as caught:
-        found.require(cell(stop=("x",)))
+        found.require(cell(stop=("x",), sampling=BIASED))
     assert caught.value.kind is Refusal.BAD_REQUEST
 
 
 def test_a_parameter_that_no_request_uses_is_no_matter() -> None:
     """The seed of a greedy run, for example."""
-    for ignored in ("seed", "top_k", "top_p", "min_p", "stop"):
+    for ignored in ("seed", "top_k", "top_p", "min_p", "stop", "logit_bias"):
         server = ToyServer(ignored)
         probe(server).require(GREEDY)
 
