@@ -54,7 +54,7 @@ def test_what_helps_is_below_the_table() -> None:
         "- **The tokens depend on the other requests in the batch**: "
         "`concurrent-8 of smollm2, mixed-8 of smollm2`. "
     )
-    assert "What helps: --no-kv-unified (fewer tokens differed when measured), " in cause
+    assert "What helps: --flash-attn off --cache-type-k f32 " in cause
     assert doubts[0].startswith("- `concurrent-8`: `not proven: the server worked on 1 sequence")
     assert legend[0].startswith("Missed: ")
 

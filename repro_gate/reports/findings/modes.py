@@ -28,9 +28,9 @@ _CAUSES: Final = {
 _DIALECT: Final = "server.dialect"
 _REMEDIES: Final[Mapping[tuple[str | None, str], str]] = {
     ("llama_server", _CAUSES[ModeKind.CONCURRENT]): (
-        "--no-kv-unified (fewer tokens differed when measured), --flash-attn off --cache-type-k "
-        "f32 --cache-type-v f32 (no token differed), or -np 1 with this mode removed (no bit "
-        "differed)"
+        "--flash-attn off --cache-type-k f32 --cache-type-v f32 (no token differed when measured), "
+        "-np 1 with this mode removed (no bit differed), or --no-kv-unified if slots share a cache "
+        "(fewer tokens differed)"
     ),
     ("llama_server", _CAUSES[ModeKind.REPEAT]): (
         "cache_prompt = false in every request, or --no-cache-prompt, with this mode removed (no "

@@ -150,7 +150,7 @@ def test_a_model_has_a_row_for_each_suite() -> None:
 @pytest.mark.parametrize(
     ("dialect", "remedy"),
     [
-        ("llama_server", "--no-kv-unified (fewer"),
+        ("llama_server", "--flash-attn off --cache"),
         ("vllm", "--dtype float32 (no bit"),
         ("sglang", None),
     ],
