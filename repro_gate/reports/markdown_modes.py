@@ -38,7 +38,7 @@ def mode_blocks(report: GateReport) -> Iterator[Block]:
         f"{'' if found.remedy is None else f' What helps: {found.remedy}.'}"
         for found in dependences(report)
     ]
-    yield [f"- {code(mode)}: {code(reason)}" for mode, reason in format_doubts(rows)]
+    yield [f"- **Not proven**: {code(reason)}" for _, reason in format_doubts(rows)]
     yield [f"{MISSED.capitalize()}."]
 
 

@@ -193,9 +193,8 @@ def depending_of(cell: Cell, first: Generation, other: Generation) -> CellReport
 
 def _unproven_of(cell: Cell, *, reason: str, remedy: str) -> CellReport:
     """Return the report on a cell whose answers are not known to share a batch."""
-    result = ModeResult(
-        mode=Mode(ModeKind.MIXED, 8), level=Level.TOKENS, reason=reason, remedy=remedy
-    )
+    mode = Mode(ModeKind.MIXED, 8)
+    result = ModeResult(mode=mode, level=Level.TOKENS, answers=1, reason=reason, remedy=remedy)
     return cell_report_of(Inconclusive(reason=reason, remedy=remedy), cell, modes=(result,))
 
 

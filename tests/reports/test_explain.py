@@ -372,5 +372,5 @@ def test_a_mode_without_a_proof_has_its_reason() -> None:
     report = dependent()
     page = render_explanation(report, report.cells[-1], None, None)
 
-    assert "concurrent-8  not proven: the server worked on 1 sequence" in page
+    assert "not proven  concurrent-8: the server worked on 1 sequence" in page
     assert "first difference" not in page

@@ -55,7 +55,7 @@ def test_what_helps_is_below_the_table() -> None:
         "`concurrent-8 of smollm2, mixed-8 of smollm2`. "
     )
     assert "What helps: --flash-attn off --cache-type-k f32 " in cause
-    assert doubts[0].startswith("- `concurrent-8`: `not proven: the server worked on 1 sequence")
+    assert doubts[0].startswith("- **Not proven**: `concurrent-8: the server worked on 1 sequence")
     assert legend[0].startswith("Missed: ")
 
 

@@ -264,7 +264,7 @@ def test_modes_are_a_table_before_the_overview(on_terminal: Print) -> None:
         ["alone", "bits", "holds", "24/24 bits", "216", "1", "33.9 %"],
         ["concurrent-8", "tokens", "depends", DIFFERENT, "216", "8", "-"],
     ]
-    assert lines[-4].startswith("  concurrent-8  not proven: the server worked on 1 sequence")
+    assert lines[-4].startswith("  not proven  concurrent-8: the server worked on 1 sequence")
     assert lines[-3] == "better than required  served"
     assert lines[-2].startswith('  modes = { alone = "bits", concurrent-8 = "tokens"')
     assert lines[-1].startswith("missed: the chance that none")

@@ -152,13 +152,13 @@ class Invariance:
 
 
 def invariances(cells: Iterable[CellReport]) -> Sequence[Invariance]:
-    """Return the modes of every model in every suite that has any, in the order of the cells."""
+    """Return the modes of each model in each suite with any answer, in the order of the cells."""
     found: dict[tuple[str, str], dict[tuple[Mode, Level], list[ModeResult]]] = {}
     for cell in cells:
         for result in cell.modes:
             modes = found.setdefault((cell.suite, cell.cell.model), {})
             modes.setdefault((result.mode, result.level), []).append(result)
-    return [
+    rows = (
         Invariance(
             suite=suite,
             model=model,
@@ -168,7 +168,8 @@ def invariances(cells: Iterable[CellReport]) -> Sequence[Invariance]:
             ),
         )
         for (suite, model), modes in found.items()
-    ]
+    )
+    return [row for row in rows if any(entry.answers for entry in row.entries)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -240,16 +241,15 @@ def dependences(report: GateReport) -> Iterator[Dependence]:
 
 
 def format_doubts(rows: Iterable[Invariance]) -> Iterator[Line]:
-    """Yield the required modes that were not proven, each with its reason and remedy."""
-    found = {
-        (str(entry.mode), result.reason, result.remedy): None
-        for row in rows
-        for entry in row.entries
-        for result in entry.doubts
-    }
-    for mode, reason, remedy in found:
+    """Yield each reason for which required modes were not proven, with its remedy."""
+    found: dict[tuple[str | None, str | None], list[str]] = {}
+    for row in rows:
+        for entry in row.entries:
+            for result in entry.doubts:
+                found.setdefault((result.reason, result.remedy), []).append(str(entry.mode))
+    for (reason, remedy), modes in found.items():
         known = "; ".join(filter(None, (reason, remedy and f"remedy: {remedy}")))
-        yield mode, message(f"not proven: {known}")
+        yield "not proven", message(f"{', '.join(dict.fromkeys(modes))}: {known}")
 
 
 def remedy_of(cell: CellReport, report: GateReport) -> str | None:
@@ -299,7 +299,11 @@ def tightened(report: GateReport) -> Iterator[tuple[str, str]]:
         for entry in row.entries:
             suites.setdefault(row.suite, {}).setdefault(entry.mode, []).append(entry)
     # What was not measured may hold less.
-    partial = {cell.suite for cell in report.cells if report.interrupted or not cell.modes}
+    partial = {
+        cell.suite
+        for cell in report.cells
+        if report.interrupted or not any(result.answers for result in cell.modes)
+    }
     for suite, modes in suites.items():
         levels = {mode: _strictest(entries) for mode, entries in modes.items()}
         is_better = any(levels[mode] is not modes[mode][0].level for mode in modes)

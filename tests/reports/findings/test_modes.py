@@ -26,6 +26,7 @@ from repro_gate.reports.findings.tokens import token_findings
 from tests.reports.conftest import cell_of
 from tests.reports.served import (
     FIRST,
+    LEVELS,
     MOVED,
     OTHER,
     QUEUED,
@@ -265,9 +266,27 @@ def test_what_is_not_proven_has_its_reason_once() -> None:
     cells = [served_cell_of(cell_of(seed=seed), queued, unknown) for seed in (1, 2)]
 
     assert [*format_doubts(invariances(cells))] == [
-        ("concurrent-8", f"not proven: {QUEUED['reason']}; remedy: {QUEUED['remedy']}"),
-        ("mixed-8", f"not proven: {QUEUED['reason']}"),
+        ("not proven", f"concurrent-8: {QUEUED['reason']}; remedy: {QUEUED['remedy']}"),
+        ("not proven", f"mixed-8: {QUEUED['reason']}"),
     ]
+
+
+def test_modes_with_one_reason_are_a_line() -> None:
+    """As of a server that died; the cells have their own findings."""
+    results = [result_of(name, **QUEUED) for name in ("concurrent-8", "mixed-8")]
+    ((_, text),) = format_doubts(invariances([served_cell_of(cell_of(), *results)]))
+
+    assert text.startswith("concurrent-8, mixed-8: the server worked on 1 sequence")
+
+
+def test_a_model_without_an_answer_has_no_row() -> None:
+    """Its server did not start; nothing is tightened for it either."""
+    lost = {**QUEUED, "proof": Proof.UNKNOWN, "answers": 0}
+    cell = served_cell_of(cell_of(), *(result_of(name, **lost) for name in LEVELS))
+    report = steady()
+
+    assert invariances([cell]) == []
+    assert [*tightened(replace(report, cells=(*report.cells, cell)))] == []
 
 
 def test_more_than_is_required_can_be_pasted() -> None:
