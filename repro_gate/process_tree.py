@@ -1,7 +1,7 @@
-"""The processes that a program has started: found by a mark in their environment.
+"""The processes that a program has started: found by their session, or by a mark.
 
-A process that left its group, or was orphaned, has no other trace. Only Linux lets the environment
-be read, and one that has replaced its environment is not found.
+The mark is in their environment. A process that left its session, or was orphaned, has no other
+trace; one that has changed its title, as those of vLLM do, has lost it. Only Linux shows both.
 """
 
 import contextlib
@@ -17,10 +17,19 @@ _ROUND_S: Final = 0.01
 """A killed process takes a moment to die, and may have started another one before."""
 
 
-def kill_marked(mark: str) -> None:
-    """Kill the processes whose environment has a mark, `NAME=VALUE`."""
+def kill_marked(
+    mark: str, *, session: int | None = None, spare: frozenset[int] = frozenset()
+) -> None:
+    """Kill the processes whose environment has a mark, and those of a session.
+
+    Args:
+        mark: `NAME=VALUE`.
+        session: its number; None for the mark alone.
+        spare: processes that are not killed.
+    """
     for _ in range(_MAX_ROUNDS):
-        killed = [_kill_if_marked(number, mark.encode()) for number in _numbers()]
+        numbers = [number for number in _numbers() if number not in spare]
+        killed = [_kill_if(number, mark.encode(), session) for number in numbers]
         if not any(killed):
             return
         time.sleep(_ROUND_S)
@@ -46,12 +55,12 @@ def _is_marked(number: int, mark: bytes) -> bool:
     return False
 
 
-def _kill_if_marked(number: int, mark: bytes) -> bool:
+def _kill_if(number: int, mark: bytes, session: int | None) -> bool:
     with contextlib.suppress(OSError):
         # Holds this very process: its number may be reused at any moment.
         process = os.pidfd_open(number)
         try:
-            if _is_marked(number, mark):
+            if os.getsid(number) == session or _is_marked(number, mark):
                 signal.pidfd_send_signal(process, signal.SIGKILL)
                 return True
         finally:

@@ -52,3 +52,15 @@ def test_nothing_is_found_where_processes_cannot_be_held(
 
     assert list(marked(_MARK)) == []
     assert all(map(is_running, processes))
+
+
+def test_a_session_is_killed_as_a_whole(processes: list[int]) -> None:
+    """Its processes may have lost their environment; some are spared."""
+    own = processes[1]
+
+    kill_marked("NO=mark", session=own, spare=frozenset({own}))
+    assert is_running(own)
+    kill_marked("NO=mark", session=own)
+
+    wait_until_gone(own)
+    assert all(map(is_running, (processes[0], processes[2])))

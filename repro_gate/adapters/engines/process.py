@@ -171,7 +171,7 @@ class EngineProcess:
             return
         _kill_group(child)
         _wait_for_death(child, _REAP_S)
-        kill_marked(f"{_MARK}={self._mark}")
+        kill_marked(f"{_MARK}={self._mark}", session=child.pid)
 
     def close(self) -> None:
         """End the engine; safe to call more than once."""

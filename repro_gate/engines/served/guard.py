@@ -1,7 +1,7 @@
 """Ends what a server has started when its engine has ended without doing so.
 
 The kernel kills an engine with its gate, at once, and a server would live on. The first line of
-stdin is the mark in the environment of all that is to be ended, and its end is that of the engine.
+stdin has the mark of all that is to be ended, and their session; its end is that of the engine.
 """
 
 import signal
@@ -14,10 +14,9 @@ def main() -> None:
     """Wait until the engine has ended."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    mark = sys.stdin.readline().strip()
+    mark, *sessions = sys.stdin.readline().split()
     sys.stdin.read()
-    if mark:
-        kill_marked(mark)
+    kill_marked(mark, session=next(map(int, sessions), None))
 
 
 if __name__ == "__main__":

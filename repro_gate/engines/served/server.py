@@ -140,16 +140,18 @@ class StartedServer(Server):
         self._child.terminate()
         with suppress(subprocess.TimeoutExpired):
             self._child.wait(_TERM_S)
-        kill_marked(self._mark)
+        kill_marked(self._mark, session=_own_session(), spare=frozenset({os.getpid()}))
         self._child.kill()
         self._child.wait()
         self._end_guard()
         self._log.note("ended")
 
     def _end_guard(self) -> None:
+        # At the end of its stdin it would end the engine too.
+        self._guard.kill()
+        self._guard.wait()
         if self._guard.stdin is not None:
             self._guard.stdin.close()
-        self._guard.wait()
 
     def _is_ready(self, is_ready: Callable[[], bool]) -> bool:
         code = self._child.poll()
@@ -241,9 +243,14 @@ def _guard(mark: str) -> subprocess.Popen[bytes]:
         start_new_session=True,
     )
     if guard.stdin is not None:
-        guard.stdin.write(f"{mark}\n".encode())
+        guard.stdin.write(f"{mark} {_own_session() or ''}\n".encode())
         guard.stdin.flush()
     return guard
+
+
+def _own_session() -> int | None:
+    """Return the session of this process and its children, if it is nobody else's."""
+    return os.getpid() if os.getsid(0) == os.getpid() else None
 
 
 def _end_of(code: int) -> str:

@@ -21,7 +21,9 @@ _SERVER = [
     *(sys.executable, "-m", "tests.fakes.vllm", "serve", "{model}"),
     *("--served-model-name", "{name}", "--port", "{port}"),
 ]
-_AND_A_WORKER = 'setsid sleep 600 & echo $! > "$0"; exec "$@"'
+_WORKERS = ("setsid sleep 600", "env -i sleep 600")
+"""One leaves its session, as a daemon does; one loses its environment, as those of vLLM do."""
+_AND_IT = ' & echo $! > "$0"; exec "$@"'
 _DIES_BEFORE_A_WORKER = """
 setsid sleep 600 & echo $! > "$0.worker"
 "$@" & until [ -e "$0" ]; do sleep 0.1; done
@@ -66,12 +68,14 @@ def _outcomes(engine: Engine) -> Iterator[object]:
         yield next(engine.generate([CellRun(cell=CELL, trace=False)])).value
 
 
+@pytest.mark.parametrize("works", _WORKERS)
 def test_a_server_is_started_and_ended(
-    engines: EngineProcesses, file: ModelFile, tmp_path: Path
+    engines: EngineProcesses, file: ModelFile, tmp_path: Path, works: str
 ) -> None:
     """With its log, and all that it has started."""
     worker = tmp_path / "worker"
-    with closing(engines.start(_spec("sh", "-c", _AND_A_WORKER, str(worker), *_SERVER))) as engine:
+    spec = _spec("sh", "-c", works + _AND_IT, str(worker), *_SERVER)
+    with closing(engines.start(spec)) as engine:
         _loaded(engine, file)
         assert len(generated(engine, CELL, trace=True).generation.tokens) == 4
         number = int(worker.read_text("utf-8"))
@@ -148,10 +152,11 @@ time.sleep(60)
 """
 
 
-def test_no_server_outlives_a_killed_gate(tmp_path: Path, file: ModelFile) -> None:
+@pytest.mark.parametrize("works", _WORKERS)
+def test_no_server_outlives_a_killed_gate(tmp_path: Path, file: ModelFile, works: str) -> None:
     """Nor a worker that has left the group of its server."""
     worker = tmp_path / "worker"
-    serve = ["sh", "-c", _AND_A_WORKER, str(worker), *_SERVER]
+    serve = ["sh", "-c", works + _AND_IT, str(worker), *_SERVER]
     command = [sys.executable, "-c", _GATE, str(file.path), *serve]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=ROOT) as gate:
         assert gate.stdout is not None
