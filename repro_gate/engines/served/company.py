@@ -107,8 +107,8 @@ class Company:
             try:
                 found = self._count()
                 is_shown, running = found is not None, max(1, found or 0)
-            except (ServerGone, RequestRefused):
-                # The requests themselves show what is wrong.
+            except (ServerGone, RequestRefused, ValueError):
+                # The requests themselves show what is wrong; a number that is none shows nothing.
                 pass
             with self._changed:
                 for seen in present:

@@ -30,7 +30,8 @@ from repro_gate.server_settings import ServerSettings
 _ENDING: Final = Lock()
 _INCOMPLETE: Final = (
     "the server leaves out the log-probabilities of some tokens (llama-server: of parts of "
-    "characters and of stop strings), so their answers have no margins"
+    "characters and of stop strings), so their answers have no margins, and bits are compared only "
+    "at their other tokens"
 )
 _OTHER_FILE: Final = (
     "the server runs already, so nothing shows that it has loaded the file of the matrix"
@@ -57,6 +58,7 @@ class ServedEngine(Engine):
             log: the file for what a started server prints; None to keep none.
         """
         self._log = log
+        self._printed: ServerLog | None = None
         self._server: Server | None = None
         self._session: _Session | None = None
 
@@ -94,11 +96,14 @@ class ServedEngine(Engine):
         def dialect_at(url: str) -> Dialect:
             return DIALECTS[settings.dialect](Http(url, key=key), request.name)
 
+        printed = self._printed = ServerLog(
+            self._log if settings.is_started else None, secrets=[key or "", *secrets_in(os.environ)]
+        )
         server = self._server = ready_server(
             replace(settings, env={**visible_devices(request.device), **settings.env}),
             model=request.path,
             name=request.name,
-            log=ServerLog(self._log, secrets=[key or "", *secrets_in(os.environ)]),
+            log=printed,
             connect=lambda url: dialect_at(url).is_ready,
         )
         dialect = dialect_at(server.base_url)
@@ -139,6 +144,9 @@ class ServedEngine(Engine):
         server, self._server = self._server, None
         if server is not None:
             server.close()
+        printed, self._printed = self._printed, None
+        if printed is not None:
+            printed.close()
 
     def _loaded(self) -> _Session:
         if self._session is None:
@@ -243,13 +251,18 @@ def _end_of(answer: Answer) -> Mapping[str, Any]:
 def _evidence(answer: Answer, request: GenerateRequest) -> Mapping[str, Any]:
     """Return what the request wants of the log-probabilities, and a note where it is not there."""
     found: dict[str, Any] = {}
+    steps = [step for step in answer.steps if step is not None]
+    is_whole = len(steps) == len(answer.steps)
     if request.logits:
+        if not steps:
+            raise bad_request(
+                "generate.logits: the server gave no log-probability of any token of this answer, "
+                "so that it cannot be compared to the bit"
+            )
         pairs = zip(answer.tokens, answer.steps, strict=True)
         found["logits"] = [digest(token, step) for token, step in pairs]
-    if request.trace:
-        steps = [step for step in answer.steps if step is not None]
-        if len(steps) == len(answer.steps):
-            found["trace"] = [step.to_wire() for step in steps]
-        else:
-            found["notes"] = [_INCOMPLETE]
+    if request.trace and is_whole:
+        found["trace"] = [step.to_wire() for step in steps]
+    if not is_whole and (request.trace or request.logits):
+        found["notes"] = [_INCOMPLETE]
     return found

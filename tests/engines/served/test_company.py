@@ -47,7 +47,7 @@ def test_a_server_that_shows_nothing_is_asked_once() -> None:
 
 def test_a_failed_count_is_none() -> None:
     """The request itself shows that a server is gone."""
-    assert _seen([2, ServerGone("gone")]).running == 2
+    assert _seen([2, ServerGone("gone"), ValueError("nan"), 3]).running == 3
 
 
 def test_all_requests_share_the_counts() -> None:

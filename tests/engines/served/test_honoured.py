@@ -1,5 +1,7 @@
 """A server that ignores a parameter is found out before any answer counts."""
 
+from dataclasses import replace
+
 import pytest
 
 from repro_gate.engines.requests import GenerateRequest
@@ -25,7 +27,7 @@ def test_a_server_that_honours_all_has_neither_problems_nor_notes() -> None:
 @pytest.mark.parametrize(
     ("ignored", "named"),
     [
-        ("seed", "seed: the server does not honour it: two seeds give the same answer"),
+        ("seed", "seed: the server does not honour it: 4 seeds give the same answer"),
         ("random", "seed: the server does not honour it: 4 answers to one seed all differ"),
         ("temperature", "temperature: .* at 2, it takes the likeliest token each time"),
         ("hot", "temperature: .* at 0, it draws other than the likeliest tokens"),
@@ -69,6 +71,40 @@ def test_a_sharp_model_leaves_parameters_open() -> None:
     assert found.problems == {}
     assert "temperature, seed, top_k, top_p, min_p" in found.notes()[0]
     found.require(CELL)
+
+
+class _WithoutLogprobs(ToyServer):
+    """A server that shows no log-probabilities."""
+
+    def generate(
+        self, prompt: Prompt, request: GenerateRequest, *, keep_cache: bool = False
+    ) -> Answer:
+        """Leave them out."""
+        found = super().generate(prompt, request, keep_cache=keep_cache)
+        return replace(found, steps=(None,) * len(found.tokens))
+
+
+def test_nothing_is_shown_without_log_probabilities() -> None:
+    """That a parameter leaves only the likeliest token cannot be seen, which is said."""
+    found = probe(_WithoutLogprobs("top_k"))
+    assert found.problems == {}
+    assert "top_k, top_p, min_p: the model answers alike" in found.notes()[0]
+
+
+class _Lucky(ToyServer):
+    """A server whose second seed draws the same tokens as the first by chance."""
+
+    def generate(
+        self, prompt: Prompt, request: GenerateRequest, *, keep_cache: bool = False
+    ) -> Answer:
+        """Draw with another seed."""
+        same = replace(request, seed=1) if request.seed == 2 else request
+        return super().generate(prompt, same, keep_cache=keep_cache)
+
+
+def test_two_equal_seeds_may_be_chance() -> None:
+    """A third one decides."""
+    assert probe(_Lucky()).problems == {}
 
 
 class _Refusing(ToyServer):

@@ -15,8 +15,8 @@ ENGINE = (sys.executable, "-m", "repro_gate.engines.served")
 LONG = CELL | {"prompt": "The weather of the day before yesterday was as good as that of today"}
 
 
-def _load(url: str, *, name: str = "tiny") -> dict[str, Any]:
-    settings = {"dialect": "vllm", "base_url": url, "profile": "here"}
+def _load(url: str, *, name: str = "tiny", dialect: str = "vllm") -> dict[str, Any]:
+    settings = {"dialect": dialect, "base_url": url, "profile": "here"}
     return {"model": name, "sha256": None, "device": "cpu", "settings": settings}
 
 
@@ -65,3 +65,15 @@ def test_a_sampler_that_vllm_lacks_is_refused_by_its_name() -> None:
         refused = engine.refusal(Method.GENERATE, **(CELL | plain), sampling=sampling)
     assert refused[0] == "bad_request"
     assert "xtc: vLLM cannot be asked for it" in refused[1]
+
+
+def test_bits_without_log_probabilities_are_refused() -> None:
+    """The dialect of others gets texts in the place of ids, and cannot take them for tokens."""
+    plain = CELL | {"top_k": 0, "min_p": 0}
+    with vllm() as url, closing(DrivenEngine({}, command=ENGINE)) as driven:
+        driven.ask(Method.LOAD, **_load(url, dialect="openai"))
+        refused = driven.refusal(Method.GENERATE, **plain | {"logits": True})
+        answer = driven.ask(Method.GENERATE, **plain | {"trace": True})
+    assert refused[0] == "bad_request"
+    assert "it cannot be compared to the bit" in refused[1]
+    assert "trace" not in answer
