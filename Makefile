@@ -89,6 +89,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.effects
 	$(BIN)/python -m benchmarks.causes
 	$(BIN)/python -m benchmarks.grading_cost
+	$(BIN)/python -m benchmarks.served_modes
 
 # Everything that CI runs, except `action`. Coverage is measured in the same run of the tests.
 check: lint types workflows
@@ -133,7 +134,7 @@ $(VLLM)/.installed: $(SERVED)/requirements.lock $(SERVED)/stand_ins.py | $(filte
 
 # A real vLLM behind the gate, in float32 and in bfloat16.
 served: setup $(VLLM)/.installed
-	REPRO_GATE_REQUIRE=vllm $(BIN)/python -m pytest $(SERVED)
+	REPRO_GATE_REQUIRE=vllm $(BIN)/python -m pytest -o faulthandler_timeout=0 $(SERVED)
 
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock

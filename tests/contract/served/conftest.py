@@ -8,7 +8,6 @@ import pytest
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
 from tests.contract.served.workspaces import ROOT, ServedWorkspace, write_program, write_programs
-from tests.fakes.hf_folder import write_folder
 
 _VLLM = ROOT / ".tools" / "vllm" / "bin" / "python"
 _IS_REQUIRED = "vllm" in os.environ.get("REPRO_GATE_REQUIRE", "").split(",")
@@ -30,11 +29,12 @@ def programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with the real `vllm`; its tests are skipped where not asked for."""
+    """Return a folder with both real programs; their tests are skipped where not asked for."""
     if not _IS_REQUIRED:
         pytest.skip("`make served` runs these tests")
     assert _VLLM.exists(), f"{_VLLM}: expected the environment that `make served` creates"
     folder = tmp_path_factory.mktemp("programs")
+    write_programs(folder)
     # The program of the package for CPUs looks for a distribution of another name.
     module = "-m vllm.entrypoints.openai.api_server --model"
     write_program(folder / "vllm", f'shift; exec "{_VLLM}" {module}')
@@ -47,10 +47,3 @@ def workspace(tmp_path: Path, programs: Path) -> ServedWorkspace:
     folder, cache = tmp_path / "folder", tmp_path / "cache"
     folder.mkdir()
     return ServedWorkspace(folder=folder, cache=cache, programs=programs)
-
-
-@pytest.fixture
-def served_folder(workspace: ServedWorkspace) -> Path:
-    """Return a model of Hugging Face's form in the folder."""
-    write_folder(workspace.folder / "models" / "small-qwen2")
-    return workspace.folder / "models" / "small-qwen2"

@@ -17,10 +17,24 @@ PROMPTS = {
     "sky": "List three reasons why the sky is blue in the morning:",
 }
 _PATIENCE_S = 900
+_COUNTED = ("answers", "other_tokens", "other_bits")
 _IMITATIONS = {
     "llama-server": "-m tests.fakes.llama_server",
     "vllm": "-m tests.fakes.vllm",
 }
+
+_SMALL = (
+    *("--enforce-eager", "--max-model-len", "1024"),
+    *("--max-num-batched-tokens", "8192", "--enable-prompt-tokens-details"),
+)
+_ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "OMP_NUM_THREADS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_NO_USAGE_STATS": "1",
+}
+"""The least that a vLLM on a CPU takes."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,13 +53,32 @@ class ServedWorkspace(Workspace):
         """Run the program to its end, which may take minutes."""
         return ended(self.start(*arguments), within_s=_PATIENCE_S)
 
-    def modes(self) -> dict[str, list[Any]]:
-        """Return the results of the last check by the name of the mode, one for each cell."""
-        found: dict[str, list[Any]] = {}
+    def modes(self) -> "dict[str, Mode]":
+        """Return what the last check measured in each mode, all cells together."""
+        results: dict[str, list[dict[str, Any]]] = {}
         for cell in self.report()["cells"]:
-            for result in cell["modes"]:
-                found.setdefault(result["mode"], []).append(result)
-        return found
+            for result in cell.get("modes", ()):
+                mode = result["mode"]
+                number = f"-{mode['sequences']}" if mode.get("sequences", 1) > 1 else ""
+                results.setdefault(f"{mode['kind']}{number}", []).append(result)
+        return {name: Mode.of(found) for name, found in results.items()}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mode:
+    """What was seen in a mode."""
+
+    answers: int
+    other_tokens: int
+    other_bits: int
+    proof: str
+
+    @classmethod
+    def of(cls, results: Sequence[Mapping[str, Any]]) -> "Mode":
+        """Return the sums of the results of cells, and the proof unless it was missing for one."""
+        proof = max((result["proof"] for result in results), key=lambda proof: proof != "seen")
+        sums = {name: sum(result.get(name) or 0 for result in results) for name in _COUNTED}
+        return cls(proof=proof, **sums)
 
 
 def write_program(path: Path, command: str) -> None:
@@ -70,16 +103,29 @@ def llama_server(*options: str) -> dict[str, Any]:
     }
 
 
+def vllm(*options: str) -> dict[str, Any]:
+    """Return the engine of a vLLM, and more options."""
+    address = ("--host", "{host}", "--port", "{port}", "--served-model-name", "{name}")
+    return {
+        "kind": "served",
+        "dialect": "vllm",
+        "serve": ["vllm", "serve", "{model}", *address, *_SMALL, *options],
+        "env": _ENV,
+        "ready_timeout_s": 900,
+        "timeout_s": 600,
+    }
+
+
 def matrix_of(
     engine: Mapping[str, Any],
     modes: Mapping[str, str],
     *,
     source: str = "builtin:tiny-qwen2",
-    seeds: Sequence[int] = (42, 123),
+    max_tokens: int = 40,
 ) -> str:
     """Return a matrix of one model: six cells."""
-    prompts = {name: {"text": text, "max_tokens": 40} for name, text in PROMPTS.items()}
-    suite = {"runs": 2, "seeds": list(seeds), "prompts": {"tiny": list(prompts)}}
+    prompts = {name: {"text": text, "max_tokens": max_tokens} for name, text in PROMPTS.items()}
+    suite = {"runs": 3, "seeds": [42, 123], "prompts": {"tiny": list(prompts)}}
     return toml(
         {
             "schema": "repro-gate/matrix/v1",

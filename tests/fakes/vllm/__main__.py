@@ -89,6 +89,7 @@ def _handler(scheduler: Scheduler) -> type[BaseHTTPRequestHandler]:
             except Failed as failed:
                 status, answer = failed.status, failed.body
                 if failed.is_fatal:
+                    print("EngineDeadError:", failed.body["error"]["message"], flush=True)  # noqa: T201
                     threading.Timer(_LAST_WORDS_S, os._exit, [0]).start()
             data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
             self.send_response(status)

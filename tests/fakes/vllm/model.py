@@ -11,6 +11,7 @@ from typing import Any, Final, TypeAlias
 END: Final = 256
 """The token that ends a generation."""
 _CANDIDATES: Final = 24
+_END_LOGIT: Final = -4.0
 _LETTERS: Final = b"etaoinshrdlu etaoinshrdlu\n.,\xc3\xa9"
 
 Distribution: TypeAlias = Mapping[int, float]
@@ -74,8 +75,8 @@ def generate(
 def _distribution(tokens: Sequence[int], shift: float) -> Distribution:
     digest = hashlib.sha256(repr(list(tokens)).encode()).digest()
     chance = random.Random(digest)  # noqa: S311 -- it makes logits
-    ids = [*dict.fromkeys(chance.choices(_LETTERS, k=_CANDIDATES - 1)), END]
-    logits = sorted(((chance.gauss(0, 1.5), token) for token in ids), reverse=True)
+    ids = dict.fromkeys(chance.choices(_LETTERS, k=_CANDIDATES - 1))
+    logits = sorted([(chance.gauss(0, 1.5), token) for token in ids] + [(_END_LOGIT, END)])[::-1]
     logits[0] = (logits[0][0] - shift, logits[0][1])
     total = math.log(sum(math.exp(logit) for logit, _ in logits))
     return {token: logit - total for logit, token in sorted(logits, reverse=True)}

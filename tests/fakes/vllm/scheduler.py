@@ -11,8 +11,8 @@ EFFECTS: Final = ("none", "bits", "tokens", "cache")
 """What moves: nothing; log-probabilities or tokens in company; what follows cached tokens."""
 
 _STEP_S: Final = 0.002
-"""How long a token takes, so that requests are at work together."""
-_NUDGE: Final = 0.03
+"""How long a token takes for each sequence at work, so that requests meet."""
+_NUDGE: Final = 0.001
 _FLIP: Final = 9.0
 _FLIP_AT: Final = 3
 """The step at which company matters first."""
@@ -79,8 +79,9 @@ class Scheduler:
 
     def shift(self, step: int, cached: int) -> float:
         """Take the time of a step, and return how far its likeliest token is moved, in nats."""
-        time.sleep(_STEP_S)
-        has_company = self.running > 1
+        running = self.running
+        time.sleep(_STEP_S * running)
+        has_company = running > 1
         moved = {
             "bits": _NUDGE if has_company else 0.0,
             "tokens": _FLIP if has_company and step >= _FLIP_AT else 0.0,
