@@ -38,10 +38,11 @@ def test_whole_files_are_read(tmp_path: Path, name: str) -> None:
     assert list(read_matrix(tmp_path / "repro-gate.toml").cells())
 
 
-def test_four_pages_have_a_whole_file() -> None:
+def test_five_pages_have_a_whole_file() -> None:
     """The pages that promise a complete matrix file have one."""
     assert set(_WHOLE) == {
         "README.md",
+        "docs/how-to/gate-a-server.md",
         "docs/how-to/gate-what-you-serve.md",
         "docs/how-to/gate-your-own-model.md",
         "docs/reference/matrix-file.md",
