@@ -67,11 +67,13 @@ _REMEDIES: Final[Mapping[str, str]] = {
     Refusal.DIGEST_MISMATCH: "restore the pinned file; repro-gate models verify shows the digests",
     Refusal.DEVICE_UNAVAILABLE: "repro-gate doctor shows the devices of this machine; free memory "
     "on the device, lower contexts, or choose another --device",
-    Refusal.OUT_OF_CONTEXT: "raise n_ctx of the engine, or lower max_tokens",
+    Refusal.OUT_OF_CONTEXT: "raise the context (n_ctx; -c of llama-server, --max-model-len of "
+    "vLLM), or lower max_tokens",
     Refusal.NOT_FINITE: "choose another kv_type or flash_attention, or another file of the model: "
     "its numbers overflow",
-    Refusal.SERVER_UNAVAILABLE: "correct serve or base_url of the engine in the matrix, or raise "
-    "ready_timeout_s; the log serve-NAME.log in the report folder has all that the server printed",
+    Refusal.SERVER_UNAVAILABLE: "correct serve, base_url, dialect, served_as or source in the "
+    "matrix, or the key, or raise ready_timeout_s; what a started server printed is in "
+    "serve-NAME.log in the report folder",
     Refusal.INTERNAL: "repro-gate doctor shows whether the engine works; if it does, report the "
     "message to its authors",
 }

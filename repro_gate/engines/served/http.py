@@ -42,6 +42,11 @@ class HttpRefused(RequestRefused):
         super().__init__(kind, message)
         self.status = status
 
+    @property
+    def is_about_the_key(self) -> bool:
+        """Whether the request lacks a key, or has a wrong one."""
+        return self.status in _NOT_ALLOWED
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reply:

@@ -284,7 +284,8 @@ def format_difference(result: ModeResult) -> str:
     if result.divergence is not None:
         parts.append(f"first at {format_place(result.divergence)}")
     if result.shift:
-        parts.append(f"up to {nats(result.shift)} nats before it")
+        where = " before it" if result.other_tokens else ""
+        parts.append(f"up to {nats(result.shift)} nats{where}")
     if result.mode.kind.has_company and result.running is not None:
         parts.append(f"{plural(result.running, 'sequence')} at once")
     if result.mode.kind.keeps_cache and result.cached is not None:

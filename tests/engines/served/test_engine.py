@@ -154,5 +154,5 @@ def test_a_server_with_another_model_is_refused(url: str, tmp_path: Path) -> Non
     (tmp_path / "other.gguf").write_bytes(b"GGUF")
     with closing(DrivenEngine({}, command=ENGINE)) as driven:
         refused = driven.refusal(Method.LOAD, **_load(url, path=str(tmp_path / "other.gguf")))
-    assert refused[0] == "model_invalid"
+    assert refused[0] == "server_unavailable"
     assert "the server has another model: its tensors have 624896 bytes, the file 4" in refused[1]

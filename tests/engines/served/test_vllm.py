@@ -51,9 +51,16 @@ def test_a_name_that_is_not_served_is_refused_with_those_that_are() -> None:
     with vllm() as url, closing(DrivenEngine({}, command=ENGINE)) as driven:
         kind, message = driven.refusal(Method.LOAD, **_load(url, name="other"))
     assert (kind, message) == (
-        "model_invalid",
+        "server_unavailable",
         "the server has no model 'other'; served_as has to be one of: tiny",
     )
+
+
+def test_without_log_probabilities_nothing_is_equal_to_the_bit() -> None:
+    """Digests of the ids alone would agree whatever the server computes."""
+    with vllm("--hide-logprobs") as url, _engine(url) as engine:
+        refused = engine.refusal(Method.GENERATE, **CELL, logits=True)
+    assert "gave no log-probability of any token" in refused[1]
 
 
 def test_a_sampler_that_vllm_lacks_is_refused_by_its_name() -> None:

@@ -32,6 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         effect="bits" if given.dtype == "bfloat16" else given.effect,
         shows_cached=given.enable_prompt_tokens_details,
         dies_after=given.dies_after,
+        hides_logprobs=given.hide_logprobs,
     )
     server = _Server((given.host, given.port), _handler(scheduler))
     print("serving on port", server.server_address[1], flush=True)  # noqa: T201 -- a server's log
@@ -55,6 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     # What no vLLM has.
     parser.add_argument("--effect", choices=EFFECTS, default="none")
     parser.add_argument("--dies-after", type=int)
+    parser.add_argument("--hide-logprobs", action="store_true")
     return parser
 
 

@@ -39,7 +39,7 @@ def completion(scheduler: Scheduler, body: Mapping[str, Any]) -> Any:
         **end,
         **_ids(steps, body),
         "text": text_of([step.token for step in steps]),
-        "logprobs": _logprobs(steps, body),
+        "logprobs": None if scheduler.hides_logprobs else _logprobs(steps, body),
         "prompt_token_ids": tokens if body.get("return_token_ids") else None,
     }
     return answer | {"model": scheduler.name, "usage": _usage(scheduler, answer, usage)}

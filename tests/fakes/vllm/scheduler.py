@@ -39,6 +39,9 @@ class Scheduler:
     dies_after: int | None
     """How many requests the engine survives."""
 
+    hides_logprobs: bool = False
+    """Whether answers to prompts have none, as of a server that cannot give them."""
+
     running: int = 0
     hits: int = 0
     """How many tokens came from the cache."""

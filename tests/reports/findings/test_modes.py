@@ -219,6 +219,8 @@ def test_a_difference_has_its_place_its_size_and_its_company() -> None:
         "1 of 1 answer has other log-probabilities, first at logits[8], "
         "24 prompt tokens from the cache"
     )
+    moved = result_of("restart", MOVED, answers=1)
+    assert format_difference(moved).endswith("first at logits[8], up to 0.0015 nats")
 
 
 def test_answers_without_a_difference_have_no_place() -> None:

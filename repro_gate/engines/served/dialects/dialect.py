@@ -114,6 +114,12 @@ def unusable(fault: str) -> RequestRefused:
     return RequestRefused(Refusal.INTERNAL, f"the answer of the server cannot be used: {fault}")
 
 
+def wrong_server(fault: str, error: HttpRefused) -> RequestRefused:
+    """Return the error for a server that does not answer as its dialect does."""
+    fault = "the server refuses the key" if error.is_about_the_key else fault
+    return RequestRefused(Refusal.SERVER_UNAVAILABLE, f"{fault}: {error.message}")
+
+
 def served_names(http: Http) -> list[str] | None:
     """Return the names of the models that a server lists, or None while it is loading."""
     try:
@@ -121,9 +127,7 @@ def served_names(http: Http) -> list[str] | None:
     except HttpRefused as error:
         if error.status == LOADING:
             return None
-        raise RequestRefused(
-            Refusal.DEVICE_UNAVAILABLE, f"another server, or another dialect: {error.message}"
-        ) from error
+        raise wrong_server("another server, or another dialect", error) from error
     return [text(value_at(model, "id"), "/v1/models: id") for model in models]
 
 
@@ -154,7 +158,7 @@ class Dialect(ABC):
         if names is not None and self.model not in names:
             shown = ", ".join(map(self.http.quote, names[:_MAX_NAMES])) or "none"
             raise RequestRefused(
-                Refusal.MODEL_INVALID,
+                Refusal.SERVER_UNAVAILABLE,
                 f"the server has no model {self.model!r}; served_as has to be one of: {shown}",
             )
         return names is not None

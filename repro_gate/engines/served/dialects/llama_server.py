@@ -18,6 +18,7 @@ from repro_gate.engines.served.dialects.dialect import (
     Work,
     total,
     unusable,
+    wrong_server,
 )
 from repro_gate.engines.served.http import HttpRefused
 from repro_gate.protocol import Refusal, RequestRefused, bad_request
@@ -94,7 +95,7 @@ class LlamaServer(Dialect):
         tensors = value_at(self._meta(), "size")
         if isinstance(tensors, int) and not tensors <= size <= tensors + _MAX_METADATA:
             raise RequestRefused(
-                Refusal.MODEL_INVALID,
+                Refusal.SERVER_UNAVAILABLE,
                 f"the server has another model: its tensors have {tensors} bytes, the file {size}",
             )
 
@@ -158,9 +159,7 @@ def _is_not_loading(error: HttpRefused) -> bool:
     # 503 while it loads; anything else is no llama-server.
     if error.status == LOADING:
         return False
-    raise RequestRefused(
-        Refusal.DEVICE_UNAVAILABLE, f"this is no llama-server: {error.message}"
-    ) from error
+    raise wrong_server("this is no llama-server", error) from error
 
 
 def _defaults(params: object) -> str:

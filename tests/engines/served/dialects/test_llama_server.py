@@ -192,6 +192,14 @@ def test_ready_is_a_llama_server_with_its_model() -> None:
         LlamaServer(Replies({}).http(), "m").is_ready()
 
 
+def test_a_refused_key_is_named_as_such() -> None:
+    """It may be a llama-server all the same, and no device is to blame."""
+    refused = Failure(401, {"error": {"message": "Invalid API Key"}})
+    with pytest.raises(RequestRefused, match=r"^the server refuses the key: /props") as caught:
+        LlamaServer(Replies({"/props": refused}).http(), "m").is_ready()
+    assert caught.value.kind is Refusal.SERVER_UNAVAILABLE
+
+
 def test_facts_have_no_paths() -> None:
     """llama-server names the file on its host in several places."""
     props = {
