@@ -9,6 +9,7 @@ from repro_gate.checks.engine_worker import EngineWorker
 from repro_gate.core.engines import Ability
 from repro_gate.core.logprobs.draw import MissedDraw
 from repro_gate.errors import MeasurementUnavailable
+from repro_gate.ports import CellRun
 from tests.fakes.engines import DEAD, REFUSED, Fault, ScriptedStarter
 from tests.fakes.local_scoring import (
     DIED,
@@ -24,7 +25,7 @@ from tests.fakes.local_scoring import (
     scorer_of,
 )
 from tests.fakes.stores import MemoryModelFiles
-from tests.fakes.values import digest_of, lora_of, model_spec_of
+from tests.fakes.values import cell_of, digest_of, lora_of, model_spec_of
 
 if TYPE_CHECKING:
     from repro_gate.core.logprobs.policy import LogprobCell
@@ -291,6 +292,18 @@ def test_an_interruption_is_let_through() -> None:
         )
 
     assert drawn_cells == cells[:1]
+
+
+def test_answers_that_are_not_wanted_end_their_engine() -> None:
+    """They would be taken for those of later requests."""
+    starter = ScriptedStarter(can=frozenset({Ability.CONCURRENT}), concurrency=2)
+    worker = worker_of(starter)
+    runs = [CellRun(cell=cell_of(prompt), trace=False) for prompt in ("haiku", "fox")]
+    answers = worker.generate_once(model_spec_of("tiny"), runs, at_once=True)
+    next(answers)
+    answers.close()
+
+    assert starter.are_all_closed
 
 
 def test_closing_ends_every_engine() -> None:

@@ -366,6 +366,41 @@ def test_a_drift_stands_when_the_engine_dies_in_a_mode() -> None:
     assert result_in(report, "concurrent-4").reason == DEAD.reason
 
 
+def test_a_dependence_stands_without_the_runs_that_are_left() -> None:
+    """What was seen to differ cannot agree by more runs; what is missing is named."""
+    fault = Fault(what="generate", about=A.id, time=8, error=REFUSED)
+    suite = suite_in({"concurrent-4": "tokens"}, A)
+    report = scene_in(suite, server_of(crowded=other, faults=[fault])).check()
+    found = report_on(report, A)
+
+    assert found.verdict == Depends(modes=(mode_of("concurrent-4"),))
+    assert found.runs == 3
+    assert found.unfinished == Inconclusive(reason=REFUSED.reason, remedy=REFUSED.remedy)
+
+
+def test_a_drift_is_not_announced_as_a_dependence_as_well() -> None:
+    """Only what is worse is."""
+    goldens = (golden_of(A, generation_of(5)), *recorded_for(B, C))
+    scene = scene_in(suite_in({"concurrent-4": "tokens"}), server_of(crowded=other), *goldens)
+    scene.check()
+
+    words = sorted(word for _, _, word in scene.progress.findings)
+    assert words == ["depends", "depends", "drift"]
+
+
+def test_the_prompt_before_is_longer_and_leaves_its_cache() -> None:
+    """Otherwise nothing of it could be found again."""
+    kept: list[str] = []
+
+    def warm(cell: Cell) -> Generation:
+        kept.append(str(cell.input))
+        return answer_to(A)
+
+    scene_in(suite_in({"after-prefix": "tokens"}, A), server_of(warm=warm)).check()
+
+    assert kept == [f"{A.input} And then it all began again.", A.input]
+
+
 def test_a_mode_that_kills_every_engine_is_given_up() -> None:
     """After three dead engines in a row its other cells are not tried; other modes are."""
     cells = [cell_of(f"p{number}", sampler=GREEDY) for number in range(5)]
