@@ -84,3 +84,27 @@ def test_bits_without_log_probabilities_are_refused() -> None:
     assert refused[0] == "bad_request"
     assert "it cannot be compared to the bit" in refused[1]
     assert "trace" not in answer
+
+
+@pytest.mark.parametrize(
+    ("options", "kind", "named"),
+    [
+        (("--ignore", "seed"), "bad_request", "seed: the server does not honour it"),
+        (
+            ("--ignore", "cache_salt", "--enable-prompt-tokens-details"),
+            "internal",
+            "64 cached tokens though the request was cold",
+        ),
+    ],
+)
+def test_no_answer_of_a_server_that_ignores_a_field_counts(
+    options: tuple[str, ...], kind: str, named: str
+) -> None:
+    """Whether a probe or the answer itself shows it."""
+    with vllm(*options) as url, _engine(url) as engine:
+        # Equal prompts, of which the second could come from the cache.
+        engine.send(Method.GENERATE, LONG)
+        engine.receive()
+        refused = engine.refusal(Method.GENERATE, **LONG)
+    assert refused[0] == kind
+    assert named in refused[1]

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         dies_after=given.dies_after,
         hides_logprobs=given.hide_logprobs,
     )
-    server = _Server((given.host, given.port), _handler(scheduler))
+    server = _Server((given.host, given.port), _handler(scheduler, given.ignore))
     print("serving on port", server.server_address[1], flush=True)  # noqa: T201 -- a server's log
     server.serve_forever()
 
@@ -57,6 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--effect", choices=EFFECTS, default="none")
     parser.add_argument("--dies-after", type=int)
     parser.add_argument("--hide-logprobs", action="store_true")
+    parser.add_argument("--ignore", help="a field of requests")
     return parser
 
 
@@ -65,7 +66,7 @@ class _Server(ThreadingHTTPServer):
     request_queue_size = 2048
 
 
-def _handler(scheduler: Scheduler) -> type[BaseHTTPRequestHandler]:
+def _handler(scheduler: Scheduler, ignored: str | None) -> type[BaseHTTPRequestHandler]:
     answers = _answers(scheduler)
 
     class Handler(BaseHTTPRequestHandler):
@@ -79,7 +80,8 @@ def _handler(scheduler: Scheduler) -> type[BaseHTTPRequestHandler]:
 
         def do_POST(self) -> None:
             length = int(self.headers["Content-Length"])
-            self._respond(json.loads(self.rfile.read(length)))
+            body = json.loads(self.rfile.read(length))
+            self._respond({name: value for name, value in body.items() if name != ignored})
 
         def log_message(self, *_: object) -> None:
             """Log nothing."""
