@@ -101,6 +101,19 @@ def cold(run: CellRun, value: TimedGeneration | MeasurementUnavailable) -> Timed
     return value
 
 
+def require_alone(value: TimedGeneration) -> None:
+    """Refuse a run alone that had company, as at a server that others use too.
+
+    Raises:
+        MeasurementUnavailable: others were at work.
+    """
+    if value.running is not None and value.running > 1:
+        raise MeasurementUnavailable(
+            f"a run was not alone: {value.running} sequences were at work at once",
+            remedy="keep other requests away from the server, or let the gate start its own",
+        )
+
+
 class ModeRunner:
     """Measures the cells of a plan in their modes, after their runs alone."""
 

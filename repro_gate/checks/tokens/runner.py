@@ -8,7 +8,7 @@ from typing import assert_never
 
 import repro_gate
 from repro_gate.checks.engine_worker import MAX_FAILURES_IN_A_ROW, EngineWorker
-from repro_gate.checks.tokens.modes import Hooks, ModeRunner, answers_in, cold
+from repro_gate.checks.tokens.modes import Hooks, ModeRunner, answers_in, cold, require_alone
 from repro_gate.core.engines import Ability, ModelSpec
 from repro_gate.core.matrix import Plan
 from repro_gate.core.report import Note, NoteOrigin
@@ -276,7 +276,9 @@ class MatrixRunner:
                     # It was given up after this run had been sent.
                     continue
                 try:
-                    cold(done.request, outcome.value)
+                    timed = cold(done.request, outcome.value)
+                    if alone:
+                        require_alone(timed)
                 except MeasurementUnavailable as error:
                     self._give_up([cell], error)
                 else:

@@ -222,7 +222,7 @@ class ModeResult:
             reason = f"at most {self.running} of {wanted} sequences were at work at once"
             remedy = (
                 f"let the server work on {wanted} at once (-np {wanted} of llama-server, "
-                f"--max-num-seqs of vLLM), or ask for fewer"
+                f"--max-num-seqs of vLLM), raise max_tokens of short answers, or ask for fewer"
             )
             return self.judged(Proof.ABSENT, reason, remedy)
         return self.judged(Proof.SEEN)

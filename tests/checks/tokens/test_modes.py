@@ -293,7 +293,9 @@ def test_only_the_gate_can_start_a_remote_server_again() -> None:
 
 def test_a_difference_is_a_finding_without_any_proof() -> None:
     """What was seen to differ needs no other proof."""
-    report = checked({"concurrent-4": "tokens"}, crowded=other, running=lambda _: 2)
+    report = checked(
+        {"concurrent-4": "tokens"}, crowded=other, running=lambda at_work: min(at_work, 2)
+    )
 
     assert result_in(report, "concurrent-4").proof is Proof.ABSENT
     assert set(verdicts_of(report).values()) == {Depends(modes=(mode_of("concurrent-4"),))}
@@ -306,6 +308,15 @@ def test_a_run_that_was_not_cold_is_no_run_alone() -> None:
 
     assert isinstance(verdict, Inconclusive)
     assert "a run was not cold: 3 tokens of its prompt came from a cache" in verdict.reason
+
+
+def test_a_run_with_company_is_no_run_alone() -> None:
+    """Others may use a server too; with their requests, its answers are not those alone."""
+    report = checked({"repeat": "tokens"}, running=lambda at_work: at_work + 1)
+    (verdict,) = set(verdicts_of(report).values())
+
+    assert isinstance(verdict, Inconclusive)
+    assert verdict.reason == "a run was not alone: 2 sequences were at work at once"
 
 
 def test_a_cell_that_drifts_or_has_no_golden_still_shows_its_modes() -> None:
