@@ -132,7 +132,7 @@ $(VLLM)/.installed: $(SERVED)/requirements.lock $(SERVED)/stand_ins.py | $(filte
 	$(VLLM)/bin/python $(SERVED)/stand_ins.py $(VLLM)/lib/python3.*/site-packages/torch/lib libcudart.so.13 libcupti.so.13
 	touch $@
 
-# A real vLLM behind the gate, in float32 and in bfloat16.
+# A real vLLM behind the gate, in float32 and in bfloat16: minutes for each start.
 served: setup $(VLLM)/.installed
 	REPRO_GATE_REQUIRE=vllm $(BIN)/python -m pytest -o faulthandler_timeout=0 $(SERVED)
 

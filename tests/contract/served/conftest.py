@@ -37,7 +37,7 @@ def vllm(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_programs(folder)
     # The program of the package for CPUs looks for a distribution of another name.
     module = "-m vllm.entrypoints.openai.api_server --model"
-    write_program(folder / "vllm", f'shift; exec "{_VLLM}" {module}')
+    write_program(folder / "vllm", f'"{_VLLM}" {module}', first="shift")
     return folder
 
 

@@ -75,11 +75,10 @@ def test_every_bit_holds_in_float32(real: ServedWorkspace) -> None:
     )
 
 
-def test_company_moves_bits_in_bfloat16(real: ServedWorkspace) -> None:
-    """And no token of these."""
-    _write(real, {"concurrent-8": "bits"}, "--dtype", "bfloat16")
-    assert real.run_slowly("update-snapshots", "--yes").code == 0
-    assert real.run_slowly("check").code == 10
-    moved = real.modes()["concurrent-8"]
-    assert moved.other_bits > 0
-    assert moved.other_tokens == 0
+def test_bfloat16_drifts_from_float32(real: ServedWorkspace) -> None:
+    """And the option of the command line is named as what changed."""
+    _write(real, {"alone": "bits", "concurrent-8": "any"}, "--dtype", "bfloat16")
+    ran = real.run_slowly("check")
+    assert ran.code == 10, ran
+    assert set(real.verdicts().values()) <= {"drift", "match"}
+    assert "server.option.dtype: float32 -> bfloat16" in ran.out

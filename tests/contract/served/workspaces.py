@@ -81,9 +81,10 @@ class Mode:
         return cls(proof=proof, **sums)
 
 
-def write_program(path: Path, command: str) -> None:
-    """Write a script that runs a command with its arguments."""
-    path.write_text(f'#!/bin/sh\nPYTHONPATH="{ROOT}" exec {command} "$@"\n', encoding="utf-8")
+def write_program(path: Path, command: str, *, first: str = "") -> None:
+    """Write a script that runs a command with its arguments, after a first line."""
+    line = f'PYTHONPATH="{ROOT}" exec {command} "$@"'
+    path.write_text(f"#!/bin/sh\n{first}\n{line}\n", encoding="utf-8")
     path.chmod(path.stat().st_mode | stat.S_IXUSR)
 
 
