@@ -7,6 +7,7 @@ own modules. So nothing slow may be imported here.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from repro_gate.adapters.engines.client import EngineProcesses
@@ -178,17 +179,26 @@ def open_session(selection: Selection, *, output: Path | None = None) -> Session
 def _require_allowed_hosts(session: Session) -> None:
     """Raise `InputInvalid` if a selected suite uses a host that is not allowed."""
     allowed = session.selection.allowed_hosts
-    chosen = plan(session.matrix, suites=session.selection.suites, only=session.selection.only)
-    scoring = _scoring_engines(session.logprob_plans())
-    for engine in [*engine_specs(chosen.models.values()), *scoring]:
+    if not allowed:
+        return
+    for engine in [*_token_engines(session), *_scoring_engines(session.logprob_plans())]:
         host = engine.host
-        if allowed and host is not None and {host, _PORT.sub("", host)}.isdisjoint(allowed):
+        if host is not None and {host, _PORT.sub("", host)}.isdisjoint(allowed):
             raise _not_allowed(session, f"engines.{engine.name}.base_url", host)
     policies = [policy for planned in session.logprob_plans() for policy in planned.policies]
     for provider in dict.fromkeys(policy.provider for policy in policies):
         names = {provider.host, _PORT.sub("", provider.host)}
-        if allowed and not provider.is_local and names.isdisjoint(allowed):
+        if not provider.is_local and names.isdisjoint(allowed):
             raise _not_allowed(session, f"providers.{provider.name}.base_url", provider.host)
+
+
+def _token_engines(session: Session) -> Sequence[EngineSpec]:
+    """Return the engines of the selected suites of tokens; a wrong selection is found later."""
+    matrix, selection = session.matrix, session.selection
+    suites = (matrix.suites.get(name) for name in selection.suites or matrix.default_suites)
+    cells = (cell for suite in suites if suite is not None for cell in suite.cells)
+    chosen = (cell.model for cell in cells if fnmatchcase(cell.id, selection.only or "*"))
+    return engine_specs(matrix.models[name] for name in dict.fromkeys(chosen))
 
 
 def _not_allowed(session: Session, place: str, host: str) -> InputInvalid:
