@@ -42,8 +42,9 @@ _VLLM: Final = (("--dtype", "float32"), ("--dtype", "bfloat16"))
 _PAGE: Final = """# What the answers of servers depend on
 
 The table that a check prints, for servers on a CPU with one thread and models with random weights:
-3 prompts with 2 seeds at temperature 0.7. `python -m benchmarks.served_modes` prints this page.
-Where `result` is `-`, nothing was required, and answers differ or the mode was not proven.
+3 prompts with 2 seeds at temperature 0.7. `python -m benchmarks.served_modes --vllm FOLDER` prints
+this page. Where `result` is `-`, nothing was required, and answers differ or the mode was not
+proven.
 """
 
 
