@@ -10,6 +10,7 @@ from typing import Any
 from repro_gate.strict_json import is_list, is_table, items_at, value_at
 
 _Json = dict[str, Any]
+_TRIPLE = ("logprob", "token_id", "token")
 _SAMPLER = ("temperature", "top_p", "top_k", "min_p", "n")
 
 
@@ -97,6 +98,3 @@ def _sglang_row(row: Any) -> Any:
     return (
         dict(zip(_TRIPLE, row, strict=True)) if is_list(row) and len(row) == len(_TRIPLE) else row
     )
-
-
-_TRIPLE = ("logprob", "token_id", "token")

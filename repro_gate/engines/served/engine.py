@@ -229,7 +229,7 @@ def _require_whole(answer: Answer, request: GenerateRequest) -> None:
     if answer.end == "length" and count < request.max_tokens:
         raise RequestRefused(
             Refusal.OUT_OF_CONTEXT,
-            f"the server ended after {count} of {request.max_tokens} tokens for want of context",
+            f"the server ended after {count} of {request.max_tokens} tokens for lack of context",
         )
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import exp
 from typing import Final
 
@@ -115,9 +116,9 @@ class _Probe:
         if drawn.tokens == self._greedy.tokens:
             self._draws_nothing(drawn)
             return self.found
-        self._each("seed", lambda: self._probe_seed(drawn))
+        self._each("seed", partial(self._probe_seed, drawn))
         for name, request in _NARROWED.items():
-            self._each(name, lambda name=name, request=request: self._narrow(name, request))  # type: ignore[misc]
+            self._each(name, partial(self._narrow, name, request))
         return self.found
 
     def _each(self, name: str, ask: Callable[[], None]) -> None:

@@ -74,7 +74,7 @@ class Server(ABC):
         """Return how the server ended and what it printed last; None while it lives."""
         return None
 
-    def close(self) -> None:  # noqa: B027 -- what runs already goes on
+    def close(self) -> None:  # noqa: B027 -- a server that ran before keeps running
         """End a server that the engine started, and everything that it has started."""
 
 

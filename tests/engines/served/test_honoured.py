@@ -65,7 +65,7 @@ def test_a_cold_request_that_uses_the_cache_is_refused() -> None:
 
 
 def test_a_sharp_model_leaves_parameters_open() -> None:
-    """It draws the same token at any temperature, which is said and not refused."""
+    """It draws the same token at any temperature, which is a note and no refusal."""
     server = ToyServer(sharpness=10_000)
     found = probe(server)
     assert found.problems == {}
@@ -85,7 +85,7 @@ class _WithoutLogprobs(ToyServer):
 
 
 def test_nothing_is_shown_without_log_probabilities() -> None:
-    """That a parameter leaves only the likeliest token cannot be seen, which is said."""
+    """That a parameter leaves only the likeliest token cannot be seen, which is a note."""
     found = probe(_WithoutLogprobs("top_k"))
     assert found.problems == {}
     assert "top_k, top_p, min_p: the model answers alike" in found.notes()[0]

@@ -22,6 +22,13 @@ from repro_gate.protocol import Json, bad_request
 from repro_gate.strict_json import choice, integer, is_list, items_at, list_of, text, value_at
 
 _MAX_BIAS: Final = 100
+_SETTINGS: Final = (
+    *("version", "dtype", "quantization", "kv_cache_dtype", "attention_backend"),
+    *("sampling_backend", "tp_size", "dp_size", "enable_deterministic_inference"),
+    *("disable_radix_cache", "chunked_prefill_size", "max_running_requests", "context_length"),
+    *("disable_cuda_graph", "speculative_algorithm", "random_seed"),
+)
+"""What a server shows of its settings that can change an answer."""
 
 
 class SgLang(Dialect):
@@ -138,14 +145,6 @@ class SgLang(Dialect):
         except HttpRefused as error:
             raise bad_request(f"this SGLang does not tokenize a prompt: {error.message}") from error
         return tuple(list_of(integer, answer.get("tokens"), "tokens"))
-
-
-_SETTINGS: Final = (
-    *("version", "dtype", "quantization", "kv_cache_dtype", "attention_backend"),
-    *("sampling_backend", "tp_size", "dp_size", "enable_deterministic_inference"),
-    *("disable_radix_cache", "chunked_prefill_size", "max_running_requests", "context_length"),
-    *("disable_cuda_graph", "speculative_algorithm", "random_seed"),
-)
 
 
 def _answer_of(answer: Json, prompt: tuple[int, ...]) -> Answer:
