@@ -10,7 +10,6 @@ each command without that of a process that does nothing, over that of `check --
 """
 
 import argparse
-import os
 import shutil
 import statistics
 import subprocess
@@ -23,6 +22,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
+from benchmarks.workplace import local_environment
 from repro_gate.adapters.files.snapshots import golden_text, parse_golden
 
 _ROOT: Final = Path(__file__).resolve().parents[1]
@@ -84,7 +84,7 @@ def _run(folder: Path, *arguments: str) -> float:
 def _timed(command: Sequence[str], folder: Path) -> float:
     started = time.perf_counter()
     # Another process may write the usual cache meanwhile.
-    env = {**os.environ, "REPRO_GATE_CACHE": str(folder / "cache")}
+    env = local_environment(REPRO_GATE_CACHE=str(folder / "cache"))
     ran = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=False)
     seconds = time.perf_counter() - started
     if ran.returncode:

@@ -118,7 +118,7 @@ class _Scale:
         # Without -P a checkout in the working directory could be measured.
         child = [sys.executable, "-P", "-c", _MEASURED, str(usage), json.dumps(_PHASES), *command]
         # Compiled modules are written, as on the machine of any user.
-        unwanted = {"CI", "PYTHONDONTWRITEBYTECODE"}
+        unwanted = {"CI", "GITHUB_ACTIONS", "PYTHONDONTWRITEBYTECODE"}
         environment = {name: os.environ[name] for name in os.environ.keys() - unwanted}
         environment |= env or {}
         done = subprocess.run(

@@ -17,11 +17,16 @@ from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import FinishedCheck, GateReport
 
 _CHECKED: Final = (ExitCode.PASSED, ExitCode.FINDINGS, ExitCode.INCONCLUSIVE)
-_NO_SNAPSHOTS: Final = ("CI", "GITHUB_ACTIONS")
-"""With these the goldens would not be recorded."""
+_NO_SNAPSHOTS: Final = frozenset({"CI", "GITHUB_ACTIONS"})
+"""With these no golden is recorded."""
 _CAUSE: Final = re.compile(r"^ +cause +(\w+)", re.MULTILINE)
 _OUT: Final = "out"
 _FILE: Final = "checked.toml"
+
+
+def local_environment(**more: str) -> dict[str, str]:
+    """Return the environment without what forbids to record goldens, and with more."""
+    return {name: os.environ[name] for name in os.environ.keys() - _NO_SNAPSHOTS} | more
 
 
 class Workplace:
@@ -66,7 +71,7 @@ class Workplace:
             # Without -P a checkout in the working directory would be measured.
             [sys.executable, "-P", "-m", "repro_gate", *arguments],
             cwd=self.folder,
-            env={name: value for name, value in os.environ.items() if name not in _NO_SNAPSHOTS},
+            env=local_environment(),
             capture_output=True,
             text=True,
             check=False,
