@@ -353,6 +353,7 @@ class Purpose(StrEnum):
     FIRST_LOOK = "first_look"
     SECOND_LOOK = "second_look"
     CONTROL = "control"
+    WATCH = "watch"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
