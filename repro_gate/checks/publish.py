@@ -18,7 +18,7 @@ from repro_gate.core.comments import (
     no_comment_reason,
 )
 from repro_gate.errors import CommentGone, PublishFailed
-from repro_gate.ports import PullRequests
+from repro_gate.ports.github import PullRequests
 
 _MAX_ROUNDS = 6
 """Enough to settle a race with other writers."""

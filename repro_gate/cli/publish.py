@@ -28,7 +28,7 @@ from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, Unfin
 from repro_gate.core.tokens.golden_format import line_in_golden
 from repro_gate.core.tokens.verdicts import Drift
 from repro_gate.errors import InputInvalid, PublishFailed, ReproGateError, UsageInvalid
-from repro_gate.ports import PullRequests
+from repro_gate.ports.github import PullRequests
 from repro_gate.reports.github.annotations import (
     Annotation,
     render_annotations,

@@ -1,4 +1,4 @@
-"""Pull requests on GitHub, and our own comments on them; see `repro_gate.ports.PullRequests`."""
+"""Pull requests and our own comments on them; see `repro_gate.ports.github.PullRequests`."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Protocols for everything outside the process: engines, files, APIs and pull requests."""
+"""Protocols for everything outside the process: engines, files and APIs."""
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,6 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
-from repro_gate.core.comments import CiRun, Marker, PostedComment
 from repro_gate.core.engines import EngineSpec, ModelSpec
 from repro_gate.core.guards import require_at_least, require_finite, require_sha256
 from repro_gate.core.logprobs.alignment import ScoredTwice
@@ -468,31 +467,4 @@ class DrawLog(Protocol):
 
     def known(self, request: DrawRequest) -> DrawOutcome | None:
         """Return the draw of an interrupted check, or None."""
-        ...
-
-
-class PullRequests(Protocol):
-    """The pull requests of one repository, and the gate's comments on them.
-
-    Every method raises `PublishFailed`, whose message contains no secret.
-    """
-
-    def of_run(self, run: CiRun) -> tuple[int, ...]:
-        """Return the open pull requests whose head is the checked commit."""
-        ...
-
-    def comments(self, pull_request: int, *, like: Marker) -> tuple[PostedComment, ...]:
-        """Return the comments of the gate of a marker, oldest first."""
-        ...
-
-    def create(self, pull_request: int, body: str) -> PostedComment:
-        """Post a comment; the body starts with its marker."""
-        ...
-
-    def update(self, comment: PostedComment, body: str) -> PostedComment:
-        """Replace the body of a comment; raises `CommentGone` if it was deleted."""
-        ...
-
-    def delete(self, comment: PostedComment) -> None:
-        """Delete a comment if it still exists."""
         ...
