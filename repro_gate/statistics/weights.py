@@ -29,6 +29,9 @@ _MAX_SHARE = 0.5
 _MIN_TAIL = 5
 _MIN_P = 1e-99
 """Smaller p-values are reported as this."""
+_GOOD_SHARE = 0.5
+"""An effective size of this share of the items is ruined by no item."""
+_MAX_RUINOUS_SHARE = 0.2
 _BETS = (1 / 32, 1 / 8, 1 / 2, 1)
 """The smallest is the best against few large weights, the largest against many."""
 
@@ -98,6 +101,34 @@ def weights_of(ratios: Sequence[float]) -> Weights:
         khat=khat,
         khat_bar=None if khat is None else min(1 - 1 / math.log10(items), 0.7),
     )
+
+
+def ruinous_items(ratios: Sequence[float]) -> tuple[int, ...]:
+    """Return the indices of the few largest weights that ruin the effective size, largest first.
+
+    They are the fewest without which it is at least half of the other items. There are none where
+    it is that much already, or where more than a fifth of the items would have to go.
+    """
+    log_ratios = np.asarray(ratios, dtype=np.float64)
+    items = len(log_ratios)
+    order = np.argsort(-log_ratios, kind="stable")
+    rest = log_ratios[order][::-1]
+    # Of the smallest 1, 2, ... weights; in logarithms, because one weight may hide all others.
+    sizes = np.exp(2 * np.logaddexp.accumulate(rest) - np.logaddexp.accumulate(2 * rest))
+    enough = sizes[::-1] >= _GOOD_SHARE * np.arange(items, 0, -1)
+    removed = int(np.argmax(enough))
+    return tuple(order[:removed].tolist()) if removed <= _MAX_RUINOUS_SHARE * items else ()
+
+
+def tilted_mean(ratios: Sequence[float]) -> float:
+    """Return the mean log-ratio under the weights, sum(w r) / sum(w), in nats.
+
+    For responses drawn from the base policy it is the self-normalised estimate of
+    KL(target | base).
+    """
+    log_ratios = np.asarray(ratios, dtype=np.float64)
+    weights = np.exp(log_ratios - log_ratios.max())
+    return float(weights @ log_ratios / weights.sum())
 
 
 def _mean_p(log_ratios: Floats) -> float:

@@ -12,7 +12,13 @@ from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.error_rates import MIN_WEIGHTS, WEIGHTS_RATE
 from repro_gate.statistics.permutation import Floats
-from repro_gate.statistics.weights import MIN_KHAT_ITEMS, Weights, weights_of
+from repro_gate.statistics.weights import (
+    MIN_KHAT_ITEMS,
+    Weights,
+    ruinous_items,
+    tilted_mean,
+    weights_of,
+)
 
 ratios = st.lists(st.floats(-30, 30), min_size=1, max_size=30)
 
@@ -234,3 +240,36 @@ def test_the_p_value_of_the_mean_is_a_probability(found: list[float]) -> None:
 
     assert 0 < p_value <= 1
     assert weights_of(found[::-1]).mean_p == pytest.approx(p_value)
+
+
+def test_the_items_that_ruin_the_effective_size_are_named() -> None:
+    """The largest weight first, also one that is hidden by a larger one."""
+    calm = [0.1 * math.sin(item) for item in range(50)]
+
+    assert ruinous_items(calm) == ()
+    assert ruinous_items([*calm, 5.0, 60.0]) == (51, 50)
+
+
+def test_no_few_items_ruin_weights_that_are_bad_altogether() -> None:
+    """Without more than a fifth of the items there would be little left to estimate from."""
+    assert ruinous_items([float(item) for item in range(50)]) == ()
+    assert ruinous_items([0.0, 900.0]) == ()
+    assert ruinous_items([0.0, 0.0, 0.0, 0.0, 900.0]) == (4,)
+
+
+@given(st.lists(st.floats(-700, 700), min_size=1, max_size=100))
+def test_what_is_left_has_half_of_its_effective_size(found: list[float]) -> None:
+    """And with one ruinous item more it would not have it."""
+    ruinous = ruinous_items(found)
+    for count in range(len(ruinous) + 1):
+        rest = [ratio for item, ratio in enumerate(found) if item not in ruinous[:count]]
+        is_good = weights_of(rest).effective_size >= 0.5 * len(rest) * (1 - 1e-9)
+        assert is_good or count < len(ruinous) or not ruinous
+
+
+def test_the_mean_under_the_weights_is_that_of_the_target() -> None:
+    """Of a Gaussian policy whose mean moves by 1 it is the divergence of 1/2."""
+    drawn = np.random.default_rng(1).normal(0, 1, 200_000)
+
+    assert tilted_mean((drawn - 0.5).tolist()) == pytest.approx(0.5, abs=0.02)
+    assert tilted_mean([-900.0, 900.0]) == 900.0

@@ -1,0 +1,1 @@
+"""What pages in HTML share: the frame, its policy, its style, its script, safe text and charts."""
