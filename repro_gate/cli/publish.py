@@ -141,8 +141,9 @@ def _comment(
     def connect() -> PullRequests:
         # Imported only for a run that can comment: a shard needs no HTTP.
         from repro_gate.adapters.github.comments import GithubPullRequests  # noqa: PLC0415
+        from repro_gate.adapters.github.repository import Repository  # noqa: PLC0415
 
-        return GithubPullRequests(github.api_url, run.repository, github.token)
+        return GithubPullRequests(Repository(github.api_url, run.repository, github.token))
 
     attempt = try_publish_comment(connect, run=run, mode=mode, ours=marker, body_of=body_of)
     notes: list[Annotation] = []

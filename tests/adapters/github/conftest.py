@@ -6,6 +6,7 @@ from typing import TypeAlias
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret
 from tests.fakes.github.server import Github, serving
@@ -47,8 +48,9 @@ def pulls_of(runtime: Runtime) -> PullsOf:
     """Return a function that makes the adapter for a server and one of its tokens."""
 
     def make(api_url: str, secret: str = OF_JOB, *, deadline_s: float = 90.0) -> GithubPullRequests:
+        token = Secret(secret)
         return GithubPullRequests(
-            api_url, REPOSITORY, Secret(secret), runtime=runtime, deadline_s=deadline_s
+            Repository(api_url, REPOSITORY, token, runtime=runtime, deadline_s=deadline_s)
         )
 
     return make

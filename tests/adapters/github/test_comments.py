@@ -1,13 +1,11 @@
 """Comments: found on all pages, and ours only when their author is."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 import repro_gate
-from repro_gate.adapters.github.comments import GithubPullRequests, is_by
-from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.comments import CommentState, Marker, PostedComment, RunId
 from repro_gate.errors import CommentGone, PublishFailed
 from tests.fakes.github.server import Github, serving
@@ -246,39 +244,6 @@ def test_an_enterprise_server_has_its_api_on_a_path(pulls_of: "PullsOf") -> None
     assert found == (posted(ours.id, github),)
 
 
-@pytest.mark.parametrize(
-    ("login", "comment", "is_ours"),
-    [
-        ("me", {"user": {"login": "Me", "type": "User"}}, True),
-        ("me", {"user": {"login": "you", "type": "User"}}, False),
-        ("me", {"user": None}, False),
-        ("a[bot]", {"user": {"login": "a[bot]", "type": "Bot"}}, True),
-        ("a[bot]", {"user": {"login": "a[bot]", "type": "User"}}, False),
-        (
-            "a[bot]",
-            {
-                "user": {"login": "a[bot]", "type": "Bot"},
-                "performed_via_github_app": {"slug": "a"},
-            },
-            True,
-        ),
-        (
-            "a[bot]",
-            {
-                "user": {"login": "a[bot]", "type": "Bot"},
-                "performed_via_github_app": {"slug": "b"},
-            },
-            False,
-        ),
-    ],
-)
-def test_an_author_is_matched_by_login_kind_and_app(
-    login: str, comment: Any, *, is_ours: bool
-) -> None:
-    """All that are present must match; an app need not be named."""
-    assert is_by(login, comment) is is_ours
-
-
 @pytest.mark.parametrize("url", ["javascript:alert(1)", f"https://github.test/?t={OF_JOB[:9]}"])
 def test_an_invalid_url_is_dropped(github: Github, pulls_of: "PullsOf", url: str) -> None:
     """It would be shown as a link, and may contain the token; the comment itself is kept."""
@@ -297,41 +262,3 @@ def test_a_body_without_a_marker_is_refused(github: Github, pulls_of: "PullsOf")
         pulls.create(7, "hello")
     with pytest.raises(ValueError, match="start with their marker"):
         pulls.update(comment, "hello")
-
-
-def test_without_a_token_there_is_no_request() -> None:
-    """The error has the remedy."""
-    with pytest.raises(PublishFailed, match="no GITHUB_TOKEN") as caught:
-        GithubPullRequests("https://api.github.com", "octo/gate", Secret())
-
-    assert caught.value.remedy == (
-        "set GITHUB_TOKEN to ${{ github.token }} in the environment of the step"
-    )
-
-
-@pytest.mark.parametrize("name", ["", "gate", "a/b/c", "../gate", "octo/..", "a b/c", "a/b?c"])
-def test_an_invalid_repository_is_not_put_into_a_path(name: str) -> None:
-    """It could lead to any other endpoint."""
-    with pytest.raises(PublishFailed, match="owner/name"):
-        GithubPullRequests("https://api.github.com", name, Secret(OF_JOB))
-
-
-@pytest.mark.parametrize(
-    "api_url",
-    [
-        "http://ghe.example/api/v3",
-        "ftp://api.github.com",
-        "https://",
-        "https://octo:hunter2@ghe.example",
-        "https://ghe.example/?to=x",
-        "api.github.com",
-        "http://[",
-    ],
-)
-def test_a_token_is_not_sent_in_clear_text(api_url: str) -> None:
-    """Nor to an address that is more than a host and a path."""
-    with pytest.raises(PublishFailed, match="the address of the API") as caught:
-        GithubPullRequests(api_url, "octo/gate", Secret(OF_JOB))
-
-    assert caught.value.remedy == "check GITHUB_API_URL"
-    assert "hunter2" not in str(caught.value)

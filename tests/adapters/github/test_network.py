@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.comments import CiRun, CommentState, Marker, PostedComment, RunId
@@ -48,8 +49,9 @@ EMPTY = http([])
 
 
 def _pulls(api_url: str, runtime: Runtime, *, deadline_s: float = 90.0) -> GithubPullRequests:
+    token = Secret(SECRET)
     return GithubPullRequests(
-        api_url, "octo/gate", Secret(SECRET), runtime=runtime, deadline_s=deadline_s
+        Repository(api_url, "octo/gate", token, runtime=runtime, deadline_s=deadline_s)
     )
 
 
@@ -336,11 +338,9 @@ def test_the_token_is_in_no_redirect_error(runtime: Runtime) -> None:
     """A server may put it into the name of a host."""
     answer = httpx.Response(302, headers={"location": "https://plain.example/"})
     transport = httpx.MockTransport(lambda _: answer)
+    runtime = replace(runtime, transport=transport)
     pulls = GithubPullRequests(
-        "https://api.github.test",
-        "octo/gate",
-        Secret("plain"),
-        runtime=replace(runtime, transport=transport),
+        Repository("https://api.github.test", "octo/gate", Secret("plain"), runtime=runtime)
     )
 
     with pytest.raises(PublishFailed, match=r"a redirect to \*\*\*\.example is not followed"):

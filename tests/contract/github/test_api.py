@@ -8,6 +8,7 @@ import httpx
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.checks.publish import Posted, publish_comment
 from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId
@@ -23,7 +24,7 @@ BODY = f"{MARKER}\nThe tokens of 3 cells drift. \N{BAR CHART} <details>\u202e</d
 
 
 def _through(described: "Described", secret: str = OF_JOB) -> GithubPullRequests:
-    return GithubPullRequests(described.api_url, "octo/gate", Secret(secret))
+    return GithubPullRequests(Repository(described.api_url, "octo/gate", Secret(secret)))
 
 
 def _post(described: "Described", path: str, body: object) -> httpx.Response:
