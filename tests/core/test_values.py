@@ -137,6 +137,7 @@ SAMPLES: tuple[object, ...] = (
     SCORED_TWICE,
     judge_alignment([SCORED_TWICE]),
     BASELINE,
+    *BASELINE.all_sessions,
     CI_RUN,
     PostedComment(id=1, url="u", marker=replace(MARKER, writer=Writer(run=RUN, job="0" * 12))),
     Keep("x"),

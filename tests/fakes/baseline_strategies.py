@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from repro_gate.core.logprobs.baseline import Baseline, Noise, fit_noise
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.policy import Item, LogprobCell, LogprobKind
+from repro_gate.core.logprobs.sessions import CalibrationSession
 from tests.fakes.scoring import policy_of
 from tests.fakes.strategies import names
 
@@ -70,6 +71,18 @@ def _baselines(
         answered_as=draw(untrusted),
         provenance=draw(untrusted_facts),
         recorded_at="2026-01-02T03:04:05+00:00",
+        sessions=draw(_sessions(count)),
+    )
+
+
+@st.composite
+def _sessions(draw: st.DrawFn, count: int) -> tuple[CalibrationSession, ...]:
+    """Draw how so many draws are divided among sessions."""
+    first = draw(st.integers(1, count))
+    divided = [first, count - first] if first < count else []
+    return tuple(
+        CalibrationSession(started_at=f"2026-01-0{day}T03:04:05+00:00", draws=each)
+        for day, each in enumerate(divided, start=1)
     )
 
 

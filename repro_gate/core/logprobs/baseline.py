@@ -7,6 +7,7 @@ from statistics import median
 
 from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding
+from repro_gate.core.logprobs.sessions import CalibrationSession, require_sessions
 from repro_gate.core.tokens.golden import Facts
 
 RESOLUTION_NATS = 1e-5
@@ -70,6 +71,8 @@ class Baseline:
     """The model name in the responses."""
     provenance: Facts
     recorded_at: str
+    sessions: tuple[CalibrationSession, ...] = ()
+    """In order; empty when all draws are of one."""
 
     def __post_init__(self) -> None:
         if not self.draws or len(self.facts) != len(self.draws):
@@ -84,11 +87,19 @@ class Baseline:
                 raise ValueError(
                     f"'draws[{index}]' has {len(draw)} log-probabilities for {tokens} tokens"
                 )
+        if self.sessions:
+            require_sessions(self.sessions, draws=len(self.draws), until=self.recorded_at)
 
     @property
     def totals(self) -> tuple[float, ...]:
         """The sums of the draws, in nats."""
         return tuple(map(math.fsum, self.draws))
+
+    @property
+    def all_sessions(self) -> tuple[CalibrationSession, ...]:
+        """The sessions of the draws, at least one."""
+        only = CalibrationSession(started_at=self.recorded_at, draws=len(self.draws))
+        return self.sessions or (only,)
 
 
 def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ()) -> Noise:

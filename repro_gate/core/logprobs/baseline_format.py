@@ -8,11 +8,13 @@ edits. Schema: `repro_gate/schemas/baseline-v1.json`.
 import math
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from repro_gate.core.guards import require_logprobs
 from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, Noise, fit_noise
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.sessions import CalibrationSession
 from repro_gate.core.text import digest_of, escape_bytes, escape_text, unescape_bytes, unescape_text
 from repro_gate.core.tokens.golden import Facts
 
@@ -96,7 +98,7 @@ _FITTED = ("center", "scale", "deviation", "atom")
 def to_data(baseline: Baseline) -> dict[str, Any]:
     """Return the baseline as plain JSON data, its numbers rounded."""
     draws = [tuple(map(rounded, draw)) for draw in baseline.draws]
-    content = {
+    content: dict[str, Any] = {
         "schema": SCHEMA,
         "id": baseline.id,
         "source": baseline.source,
@@ -110,6 +112,8 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
         "provenance": texts_to_data(baseline.provenance),
         "recorded_at": baseline.recorded_at,
     }
+    if baseline.sessions:
+        content["sessions"] = list(map(asdict, baseline.sessions))
     return {**content, "digest": digest_of(content)}
 
 
@@ -142,6 +146,7 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
         answered_as=unescape_text(data["answered_as"]),
         provenance=texts_from_data(data["provenance"]),
         recorded_at=data["recorded_at"],
+        sessions=tuple(CalibrationSession(**session) for session in data.get("sessions", ())),
     )
 
 

@@ -13,6 +13,7 @@ from repro_gate.core.logprobs.baseline import Baseline, Noise
 from repro_gate.core.logprobs.baseline_format import from_data, is_intact, to_data
 from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.logprobs.sessions import CalibrationSession
 from repro_gate.core.text import digest_of
 from tests.fakes.baseline_strategies import any_baselines, baselines
 from tests.fakes.scoring import MODEL, NOW, baseline_of, item_of, policy_of
@@ -128,6 +129,50 @@ def test_the_noise_is_that_of_the_rounded_draws() -> None:
 )
 def test_a_contradiction_is_refused(change: dict[str, Any], message: str) -> None:
     """Contradictory data of the right schema raises a ValueError with the reason."""
+    with pytest.raises(ValueError, match=message):
+        from_data({**DATA, **change})
+
+
+def sessions_of(*draws: int, starts: str = "2026-01-02") -> dict[str, Any]:
+    """Return what is written of sessions an hour apart."""
+    sessions = [
+        {"started_at": f"{starts}T0{hour}:04:05+00:00", "draws": each}
+        for hour, each in enumerate(draws)
+    ]
+    return {"sessions": sessions}
+
+
+def test_a_baseline_of_one_session_has_no_list_of_sessions() -> None:
+    """Old files stay as they are, and their draws are of the one session that was recorded."""
+    assert "sessions" not in DATA
+    assert BASELINE.all_sessions == (CalibrationSession(started_at=NOW, draws=3),)
+
+
+def test_a_baseline_keeps_its_sessions() -> None:
+    """Each has its start and its number of draws."""
+    data = {**DATA, **sessions_of(2, 1)}
+    baseline = from_data(data)
+
+    assert [each.draws for each in baseline.all_sessions] == [2, 1]
+    assert to_data(baseline)["sessions"] == data["sessions"]
+    jsonschema.validate(to_data(baseline), SCHEMA)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (sessions_of(3), "at least two and account for each draw, but 1 have 3 of 3"),
+        (sessions_of(2, 2), "account for each draw, but 2 have 4 of 3 draws"),
+        (sessions_of(1, 2, starts="2026-01-03"), "at 2026-01-03T01:04:05.* comes before 2026-01-0"),
+        (sessions_of(1, 2, starts="noon"), "Invalid isoformat string: 'noonT0"),
+        ({"sessions": [*sessions_of(1, 2)["sessions"][::-1]]}, "2026-01-02T01.* comes before"),
+        (sessions_of(0, 3), "draws must be at least 1, got 0"),
+    ],
+)
+def test_sessions_that_contradict_the_draws_are_refused(
+    change: dict[str, Any], message: str
+) -> None:
+    """They are in order, before the file was written, and of all of its draws."""
     with pytest.raises(ValueError, match=message):
         from_data({**DATA, **change})
 
