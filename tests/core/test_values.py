@@ -20,8 +20,8 @@ from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedCo
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
-from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw
-from repro_gate.core.logprobs.policy import Budget, Tolerance, WeightPlan
+from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
+from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
 from repro_gate.core.logprobs.verdicts import Deciding, Outlying
 from repro_gate.core.matrix import PromptSpec, Variant, plan
 from repro_gate.core.report import (
@@ -115,6 +115,7 @@ CI_RUN = CiRun(
 )
 LOGPROB_PLAN = plan_of(suite_of_logprobs())
 LOGPROB_CELL = LOGPROB_PLAN.cells[0]
+FIRST_TOKEN = replace(LOGPROB_CELL.policy, kind=PolicyKind.FIRST_TOKEN, max_tokens=1)
 BASELINE = baseline_of(LOGPROB_CELL, [(-1.0, -0.5)] * 3)
 MATRIX = matrix_of(suite_of(FOX))
 PLAN = plan(MATRIX)
@@ -142,7 +143,8 @@ SAMPLES: tuple[object, ...] = (
     PostedComment(id=1, url="u", marker=replace(MARKER, writer=Writer(run=RUN, job="0" * 12))),
     Keep("x"),
     Inconsistency(place="a", expected="b", found="c"),
-    Draw(logprobs=(-1.0,)),
+    Draw(logprobs=(-1.0,), fork=0),
+    replace(BASELINE.encoding, logprobs=(-1.0, -0.5)),
     InvalidDraw(reason="x", position=1),
     MissedDraw(reason="x"),
     Unrecorded(reason="x", former=FormerGolden(divergence=diverging())),
@@ -261,6 +263,30 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
         "'draws[2]' has 1 log-probabilities for 2 tokens",
     ),
     "a probability above 1": (lambda: Draw(logprobs=(-1.0, 0.5)), "'logprobs[1]' is no log-prob"),
+    "another token with a probability of 0": (
+        lambda: Draw(logprobs=(-1.0,), others=((Piece(1, b"x"), -math.inf),)),
+        "'others[0]' is no log-prob",
+    ),
+    "a reference with too few values": (
+        lambda: replace(BASELINE.encoding, logprobs=(-1.0,)),
+        "1 log-probabilities for 2 tokens",
+    ),
+    "more alternatives than an API returns": (
+        lambda: replace(FIRST_TOKEN, top_logprobs=21),
+        "top_logprobs must be at most 20",
+    ),
+    "a response that is generated": (
+        lambda: replace(LOGPROB_CELL.policy, max_tokens=1),
+        "kind response with max_tokens of 1",
+    ),
+    "a first token that is not generated": (
+        lambda: replace(FIRST_TOKEN, max_tokens=0),
+        "kind first_token with max_tokens of 0",
+    ),
+    "a generated answer by chance": (
+        lambda: replace(FIRST_TOKEN, kind=PolicyKind.GENERATED, temperature=1.0),
+        "compared at temperature 0",
+    ),
     "a probability of 0": (lambda: Draw(logprobs=(-math.inf,)), "'logprobs[0]' is no log-prob"),
     "echoed and generated": (
         lambda: ScoredTwice(generated=(-1.0,), echoed=()),

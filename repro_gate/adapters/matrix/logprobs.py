@@ -1,7 +1,7 @@
 """The part of the matrix file about log-probabilities: providers, policies and suites."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any, Final, assert_never
@@ -21,13 +21,17 @@ from repro_gate.core.logprobs.error_rates import (
     sufficient_draws,
 )
 from repro_gate.core.logprobs.policy import (
+    DEFAULT_TOKENS,
     LOCAL,
+    MAX_TOP_LOGPROBS,
     Budget,
+    Endpoint,
     Item,
     LogprobCell,
     LogprobKind,
     LogprobSuite,
     Policy,
+    PolicyKind,
     ProviderKind,
     ProviderSpec,
     Tolerance,
@@ -57,6 +61,7 @@ def read_policies(
     for name, table in document.get("policies", {}).items():
         place = f"policies.{name}"
         provider = require_known(file, f"{place}.provider", table["provider"], providers)
+        _require_kind(file, place, table)
         _require_template(file, place, table)
         _require_logprobs(file, f"{place}.logprobs", table, providers[provider].kind)
         if provider == LOCAL:
@@ -169,7 +174,57 @@ def _has_own_root(kind: ProviderKind) -> bool:
             assert_never(kind)
 
 
+def _require_kind(file: Path, place: str, table: Mapping[str, Any]) -> None:
+    """Require that a policy has only what its kind and its endpoint can have."""
+    measures = _kind_of(table)
+    for key, is_refused, expected in (
+        *_refused_of_response(table, measures),
+        *_refused_of_generated(table, measures),
+    ):
+        if is_refused:
+            found = repr(table.get(key))
+            raise InputInvalid.at(file, f"{place}.{key}", expected=expected, found=found)
+
+
+def _refused_of_response(
+    table: Mapping[str, Any], measures: PolicyKind
+) -> Iterator[tuple[str, bool, str]]:
+    """Yield each key, whether it is refused for a given response, and what is expected."""
+    scores = measures is PolicyKind.RESPONSE
+    only = "none, because kind 'response' generates no tokens"
+    yield "top_logprobs", scores and "top_logprobs" in table, only
+    yield "max_tokens", scores and "max_tokens" in table, only
+    expected = "'completions', because only that scores a given response"
+    yield "endpoint", scores and _endpoint_of(table) is Endpoint.CHAT, expected
+
+
+def _refused_of_generated(
+    table: Mapping[str, Any], measures: PolicyKind
+) -> Iterator[tuple[str, bool, str]]:
+    """Yield each key, whether it is refused for kinds that generate, and what is expected."""
+    generates = measures is not PolicyKind.RESPONSE
+    better = "'response', which an engine on this machine can always measure and which sees more"
+    yield "kind", generates and table["provider"] == LOCAL, better
+    greedy = "0, because kind 'generated' compares greedy answers"
+    is_generated = measures is PolicyKind.GENERATED
+    yield "temperature", is_generated and table["temperature"] != 0, greedy
+    raw = f"'raw', because kind {measures.value!r} compares alternatives before the sampler"
+    yield "logprobs", generates and table["logprobs"] != LogprobKind.RAW, raw
+    chat = "none, because a chat server renders the prompt itself"
+    yield "template", _endpoint_of(table) is Endpoint.CHAT and "template" in table, chat
+
+
+def _kind_of(table: Mapping[str, Any]) -> PolicyKind:
+    return PolicyKind(table.get("kind", PolicyKind.RESPONSE))
+
+
+def _endpoint_of(table: Mapping[str, Any]) -> Endpoint:
+    return Endpoint(table.get("endpoint", Endpoint.COMPLETIONS))
+
+
 def _require_template(file: Path, place: str, table: Mapping[str, Any]) -> None:
+    if _endpoint_of(table) is Endpoint.CHAT:
+        return
     template: str = table.get("template", "{prompt}")
     prompts, systems = template.count("{prompt}"), template.count("{system}")
     if prompts != 1:
@@ -190,15 +245,20 @@ def _times(count: int) -> str:
 def _policy(
     name: str, table: Mapping[str, Any], provider: ProviderSpec, models: Mapping[str, ModelSpec]
 ) -> Policy:
+    kind, endpoint = _kind_of(table), _endpoint_of(table)
     return Policy(
         name=name,
         provider=provider,
         model=table["model"],
         system=table.get("system", ""),
-        template=table.get("template", "{prompt}"),
+        template="" if endpoint is Endpoint.CHAT else table.get("template", "{prompt}"),
         temperature=float(table["temperature"]),
         logprobs=LogprobKind(table["logprobs"]),
         local_model=models[table["model"]] if provider.is_local else None,
+        kind=kind,
+        endpoint=endpoint,
+        top_logprobs=table.get("top_logprobs", MAX_TOP_LOGPROBS),
+        max_tokens=table.get("max_tokens", DEFAULT_TOKENS[kind]),
     )
 
 
@@ -218,7 +278,7 @@ def read_logprob_suites(
     """
     policies = read_policies(file, document, models)
     items = {
-        name: Item(name=name, prompt=table["prompt"], response=table["response"])
+        name: Item(name=name, prompt=table["prompt"], response=table.get("response", ""))
         for name, table in document.get("items", {}).items()
     }
     return {
@@ -241,6 +301,7 @@ def _logprob_suite(
         require_known(file, f"{place}.policies", policy, policies)
     for item in table["items"]:
         require_known(file, f"{place}.items", item, items)
+    _require_responses(file, table, policies=policies, items=items)
     require_bounded(file, place, len(table["policies"]) * len(table["items"]))
     cells = tuple(
         LogprobCell(policy=policies[policy], item=items[item])
@@ -258,6 +319,21 @@ def _logprob_suite(
         budget=Budget(**table.get("budget", {})),
         weights=_weights(file, f"{place}.weights", table.get("weights"), mine),
     )
+
+
+def _require_responses(
+    file: Path,
+    table: Mapping[str, Any],
+    *,
+    policies: Mapping[str, Policy],
+    items: Mapping[str, Item],
+) -> None:
+    """Require a response of each item that a policy of the suite scores."""
+    scoring = [name for name in table["policies"] if not policies[name].generates]
+    lacking = [name for name in table["items"] if not items[name].response]
+    if scoring and lacking:
+        expected = f"a text, because policy {scoring[0]!r} scores it (kind 'response')"
+        raise InputInvalid.at(file, f"items.{lacking[0]}.response", expected=expected, found="none")
 
 
 def _tolerance(table: Mapping[str, Any]) -> Tolerance:
@@ -323,6 +399,10 @@ def _weights(
         return None
     base = policies[require_known(file, f"{place}.base", table["base"], policies)]
     for policy in policies.values():
+        if policy.generates:
+            expected = "none, because importance weights compare a given response (kind 'response')"
+            found = f"a table, and {policy.name!r} of kind {policy.kind.value!r}"
+            raise InputInvalid.at(file, place, expected=expected, found=found)
         if policy.logprobs is not base.logprobs:
             expected = f"policies of {base.logprobs.value} log-probabilities, as {base.name!r} is"
             found = f"{policy.name!r} of {policy.logprobs.value} ones"

@@ -38,11 +38,22 @@ class Encoding:
     """Prompt and response of a cell as tokens of the model."""
 
     prompt: tuple[Piece, ...]
+    """Empty where a server does not report them."""
     response: tuple[Piece, ...]
+    """The tokens whose values a draw has: for kind `first_token` the most likely first tokens, best
+    first, and for `generated` the greedy answer."""
+    logprobs: tuple[float, ...] | None = None
+    """The value of each in the call that generated the response, in nats; None for a given one."""
 
     def __post_init__(self) -> None:
         if not self.response:
             raise ValueError("a response must have at least one token")
+        if self.logprobs is not None:
+            require_logprobs(self.logprobs)
+            if len(self.logprobs) != len(self.response):
+                raise ValueError(
+                    f"{len(self.logprobs)} log-probabilities for {len(self.response)} tokens"
+                )
 
     @property
     def has_ids(self) -> bool:
@@ -76,9 +87,16 @@ class Draw:
     logprobs: tuple[float, ...]
     """One for each token of the response, in nats."""
     facts: DrawFacts = DrawFacts()
+    others: tuple[tuple[Piece, float], ...] = ()
+    """Tokens beside those of the response, with their values: for kind `first_token` the other
+    likely ones, and for `generated` the token at the fork."""
+    fork: int | None = None
+    """Where a generated answer differs first from the response; None if it does not."""
 
     def __post_init__(self) -> None:
         require_logprobs(self.logprobs)
+        require_logprobs((value for _, value in self.others), "others")
+        require_at_least(0, fork=self.fork)
 
     @property
     def total(self) -> float:
@@ -121,6 +139,8 @@ class Answered:
     pieces: tuple[Piece, ...]
     logprobs: tuple[float | None, ...]
     facts: DrawFacts = DrawFacts()
+    alternatives: tuple[tuple[tuple[Piece, float | None], ...], ...] = ()
+    """For each generated token the likely tokens in its place, with their values; in any order."""
 
 
 def judge_answer(

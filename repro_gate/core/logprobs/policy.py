@@ -38,6 +38,35 @@ class ProviderKind(StrEnum):
     LOCAL = "local"
 
 
+class PolicyKind(StrEnum):
+    """What a draw measures; see "What each kind can see" in the docs."""
+
+    RESPONSE = "response"
+    """The log-probability of the response of the item, by an echo or an engine."""
+    FIRST_TOKEN = "first_token"  # noqa: S105 -- a token of a text
+    """The most likely first tokens of an answer: LT of arXiv 2512.03816."""
+    GENERATED = "generated"
+    """The tokens of a greedy answer, up to where it forks from the recorded one."""
+
+
+class Endpoint(StrEnum):
+    """The kind of endpoint that is called."""
+
+    COMPLETIONS = "completions"
+    CHAT = "chat"
+    """The server renders system prompt and prompt itself."""
+
+
+MAX_TOP_LOGPROBS = 20
+"""The most alternatives of a token that any common API returns."""
+DEFAULT_TOKENS: Mapping[PolicyKind, int] = {
+    PolicyKind.RESPONSE: 0,
+    PolicyKind.FIRST_TOKEN: 1,
+    PolicyKind.GENERATED: 32,
+}
+"""Generated tokens of a draw, by kind."""
+
+
 class LogprobKind(StrEnum):
     """The kind of log-probability; the two are never mixed."""
 
@@ -111,15 +140,54 @@ class Policy:
     logprobs: LogprobKind
     local_model: ModelSpec | None = None
     """The local model; None for every other provider."""
+    kind: PolicyKind = PolicyKind.RESPONSE
+    endpoint: Endpoint = Endpoint.COMPLETIONS
+    top_logprobs: int = MAX_TOP_LOGPROBS
+    """Alternatives of each generated token to ask for; the server may return fewer."""
+    max_tokens: int = 0
+    """Generated tokens of a draw; 0 for kind `response`, which generates none."""
 
     def __post_init__(self) -> None:
         require_name(self.name)
-        require_at_least(0, temperature=self.temperature)
+        require_at_least(0, temperature=self.temperature, max_tokens=self.max_tokens)
+        require_at_least(1, top_logprobs=self.top_logprobs)
         if self.logprobs is LogprobKind.SAMPLING and self.temperature == 0:
             raise ValueError("at temperature 0 there are no sampling log-probabilities")
+        if self.top_logprobs > MAX_TOP_LOGPROBS:
+            raise ValueError(f"top_logprobs must be at most {MAX_TOP_LOGPROBS}")
+        if self.generates != (self.max_tokens > 0):
+            raise ValueError(f"kind {self.kind} with max_tokens of {self.max_tokens}")
+        if self.kind is PolicyKind.GENERATED and self.temperature > 0:
+            raise ValueError("a generated answer is compared at temperature 0")
+
+    @property
+    def generates(self) -> bool:
+        """Whether a draw generates tokens, rather than scoring a response."""
+        return self.kind is not PolicyKind.RESPONSE
+
+    @property
+    def call_facts(self) -> Facts:
+        """What identifies the calls beyond the facts of an echo on a completions endpoint."""
+        facts: dict[str, str] = {}
+        if self.endpoint is not Endpoint.COMPLETIONS:
+            facts["endpoint"] = self.endpoint.value
+        if self.generates:
+            facts |= {
+                "kind": self.kind.value,
+                "top_logprobs": str(self.top_logprobs),
+                "max_tokens": str(self.max_tokens),
+            }
+        return facts
+
+    def messages(self, prompt: str) -> tuple[tuple[str, str], ...]:
+        """Return the roles and texts of a chat."""
+        system = (("system", self.system),) if self.system else ()
+        return (*system, ("user", prompt))
 
     def render(self, prompt: str) -> str:
-        """Render the text before the response."""
+        """Render the text before the response; of a chat, its texts."""
+        if self.endpoint is Endpoint.CHAT:
+            return "\n".join(text for _, text in self.messages(prompt))
         values = {"system": self.system, "prompt": prompt}
         # In one pass, so that placeholders inside a prompt stay data.
         return _PLACE.sub(lambda place: values[place[1]], self.template)
@@ -127,15 +195,15 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A fixed prompt and a fixed response to it."""
+    """A fixed prompt, and a fixed response to it."""
 
     name: str
     prompt: str
-    response: str
+    response: str = ""
+    """Empty for policies that generate one."""
 
     def __post_init__(self) -> None:
         require_name(self.name)
-        require_text(response=self.response)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,6 +212,10 @@ class LogprobCell:
 
     policy: Policy
     item: Item
+
+    def __post_init__(self) -> None:
+        if not self.policy.generates:
+            require_text(response=self.item.response)
 
     @property
     def id(self) -> str:
@@ -160,6 +232,7 @@ class LogprobCell:
         """Everything that the log-probabilities of the cell depend on, as flat facts."""
         policy = self.policy
         return {
+            **policy.call_facts,
             "policy": policy.name,
             "item": self.item.name,
             "provider": policy.provider.kind.value,
@@ -169,7 +242,7 @@ class LogprobCell:
             "temperature": str(policy.temperature),
             "logprobs": policy.logprobs.value,
             "prompt": self.item.prompt,
-            "response": self.item.response,
+            "response": "" if policy.generates else self.item.response,
         }
 
     def changes_since(self, recorded: Facts) -> tuple[FactChange, ...]:

@@ -7,10 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.logprobs.policy import (
+    Endpoint,
     Item,
     LogprobCell,
     LogprobKind,
     LogprobPlan,
+    PolicyKind,
     plan_logprobs,
 )
 from repro_gate.core.tokens.golden import FactChange
@@ -59,7 +61,7 @@ def test_names_are_names() -> None:
 def test_a_response_is_not_empty() -> None:
     """An empty response is certain under every policy."""
     with pytest.raises(ValueError, match="response must not be empty"):
-        Item(name="fox", prompt="Say fox", response="")
+        LogprobCell(policy=BASE, item=Item(name="fox", prompt="Say fox"))
 
 
 def test_a_cell_knows_its_name_and_its_text() -> None:
@@ -92,6 +94,31 @@ def test_a_changed_definition_is_listed_fact_by_fact() -> None:
         FactChange(name="system", before="", after="Be brief."),
     }
     assert CELL.changes_since(CELL.definition) == ()
+
+
+def test_a_generated_answer_is_defined_by_its_call() -> None:
+    """What the item gives as a response has no bearing on it."""
+    policy = replace(BASE, temperature=0.0, kind=PolicyKind.GENERATED, max_tokens=8)
+    cell = LogprobCell(policy=policy, item=item_of("fox"))
+
+    assert cell.definition == {
+        **replace(CELL, policy=replace(BASE, temperature=0.0)).definition,
+        "response": "",
+        "kind": "generated",
+        "top_logprobs": "20",
+        "max_tokens": "8",
+    }
+
+
+def test_a_chat_has_messages() -> None:
+    """An empty system prompt is none, and the endpoint is part of the definition."""
+    policy = replace(BASE, endpoint=Endpoint.CHAT, system="Be brief.", template="")
+    cell = LogprobCell(policy=policy, item=item_of("fox"))
+
+    assert policy.messages("Hi") == (("system", "Be brief."), ("user", "Hi"))
+    assert replace(policy, system="").messages("Hi") == (("user", "Hi"),)
+    assert cell.prefix == "Be brief.\nSay fox"
+    assert cell.definition["endpoint"] == "chat"
 
 
 def test_the_named_suites_are_planned() -> None:
