@@ -9,7 +9,6 @@ from repro_gate.adapters.hosted.client import read_key
 from repro_gate.adapters.hosted.limits import Ledger
 from repro_gate.adapters.hosted.metadata import ObservedBackends
 from repro_gate.adapters.hosted.provider import ProviderClient
-from repro_gate.adapters.http.client import is_loopback
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
 from repro_gate.core.logprobs.alignment import ScoredTwice
 from repro_gate.core.logprobs.draw import Encoding, InvalidDraw, MissedDraw
@@ -78,7 +77,7 @@ class HostedScorer:
         provider = policy.provider
         return {
             "provider": provider.kind.value,
-            "provider.host": escape_text(_host_of(provider)),
+            "provider.host": escape_text(provider.place),
             **self._backends.facts(policy),
         }
 
@@ -165,13 +164,6 @@ class HostedScorer:
             except (HttpFailure, MeasurementUnavailable) as error:
                 self._clients[provider] = MissedDraw(reason=error.reason, remedy=error.remedy)
         return self._clients[provider]
-
-
-def _host_of(provider: ProviderSpec) -> str:
-    host = provider.host
-    name = host.rpartition(":")[0] or host
-    # A server on this machine is the same one whatever its port.
-    return name if is_loopback(name.strip("[]")) else host
 
 
 def _provider_of(cell: LogprobCell) -> ProviderSpec:

@@ -1,7 +1,6 @@
 """Bounded calls to one server: limited in time and size, without redirects or leaked secrets."""
 
 import asyncio
-import ipaddress
 import json
 import ssl
 from collections.abc import Mapping
@@ -14,6 +13,7 @@ import httpx
 import repro_gate
 from repro_gate.adapters.http.retry import HttpFailure, Runtime, status_text
 from repro_gate.adapters.http.secret import Secret
+from repro_gate.core.logprobs.policy import is_loopback
 
 _MAX_ERROR_BYTES = 1 << 16
 _UNREACHABLE = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError)
@@ -234,14 +234,6 @@ def url_for_secrets(text: str) -> httpx.URL:
     if not host or not (url.scheme == "https" or (url.scheme == "http" and is_loopback(host))):
         raise ValueError("is neither https:// nor on this machine")
     return url
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether a host is this machine."""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _host_in(location: str) -> str:

@@ -1,5 +1,6 @@
 """Policies, items and suites of the log-probability gate."""
 
+import ipaddress
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
@@ -123,6 +124,20 @@ class ProviderSpec:
     def host(self) -> str:
         """The host that receives requests and the key, with the port if the URL has one."""
         return urlsplit(self.base_url).netloc.lower()
+
+    @property
+    def place(self) -> str:
+        """The host; without its port on this machine, where it differs from start to start."""
+        name = self.host.rpartition(":")[0] or self.host
+        return name if is_loopback(name.strip("[]")) else self.host
+
+
+def is_loopback(host: str) -> bool:
+    """Return whether a host is this machine."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

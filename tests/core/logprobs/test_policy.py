@@ -150,3 +150,17 @@ def test_the_host_of_a_provider_has_its_port() -> None:
     provider = replace(BASE.provider, base_url="https://API.example.org:8443/v1")
 
     assert provider.host == "api.example.org:8443"
+
+
+@pytest.mark.parametrize(
+    ("url", "place"),
+    [
+        ("https://API.example.org:8443/v1", "api.example.org:8443"),
+        ("http://127.0.0.1:4711/v1", "127.0.0.1"),
+        ("http://localhost:8080", "localhost"),
+        ("http://[::1]:8080", "[::1]"),
+    ],
+)
+def test_the_place_of_a_local_server_has_no_port(url: str, place: str) -> None:
+    """It is another one after each start."""
+    assert replace(BASE.provider, base_url=url).place == place
