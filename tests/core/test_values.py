@@ -19,6 +19,7 @@ from repro_gate.core.axes import AxesReport, Bounds, CellEffect, Experiment
 from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
+from repro_gate.core.history import KeptDraw, Session, SessionKind, summarise
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
@@ -62,6 +63,7 @@ from repro_gate.ports import (
     VerifyRequest,
 )
 from tests.fakes.engines import STATE
+from tests.fakes.history import session_cell_of, session_header_of
 from tests.fakes.logprob_reports import (
     policy_noise_of,
     rich_logprobs_of,
@@ -127,6 +129,14 @@ DECIDING = Deciding(token=None, shift=0.1, band=0.2, calibration=(0.0,), draws=(
 GRADE = grade_of()
 REFERENCE = reference_of(golden_of(FOX))
 CELL_REFERENCE = REFERENCE.cells[FOX.id]
+SESSION_CELL = session_cell_of(tokens=9, center=-1.0, bound=8.0)
+HEADER = session_header_of(SESSION_CELL)
+KEPT_DRAW = KeptDraw(
+    cell=SESSION_CELL, purpose="watch", number=1, line=2, outcome=Draw(logprobs=(-1.0,))
+)
+CELL_SESSION = replace(
+    summarise(SESSION_CELL, [Draw(logprobs=(-1.0,))]), latency_ms=1.0, usd=1.0, cached_tokens=1
+)
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
@@ -171,6 +181,9 @@ SAMPLES: tuple[object, ...] = (
     GRADE,
     REFERENCE,
     Answer(generation=RUN_1, shift=0.0, running=1, cached=0),
+    HEADER,
+    KEPT_DRAW,
+    CELL_SESSION,
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {
@@ -182,6 +195,7 @@ UNCHECKED: dict[type, str] = {
     CellEffect: "computed from generations",
     AxesReport: "computed from a measurement",
     Bounds: "computed from a measurement",
+    Session: "read from a header that is checked",
 }
 """Types without checks, each with the reason."""
 
@@ -256,6 +270,28 @@ def drifting(**changes: Any) -> CellReport:
 
 REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "draws and calls": (lambda: replace(BASELINE, facts=()), "0 calls for 3 draws"),
+    "a session of another date": (
+        lambda: replace(HEADER, key="2020-01-01-x"),
+        "the key 2020-01-01-x does not start with the date",
+    ),
+    "a session in local time": (
+        lambda: replace(HEADER, started_at="2026-01-02T03:04:05+01:00"),
+        "a time must be ISO 8601 and UTC",
+    ),
+    "a night without an epoch": (lambda: replace(HEADER, epoch=None), "a night has a suite and"),
+    "a check with an epoch": (
+        lambda: replace(HEADER, kind=SessionKind.CHECK),
+        "no other session has an epoch",
+    ),
+    "a night of no suite": (lambda: replace(HEADER, suite=None), "a night has a suite and"),
+    "a cell twice in a session": (
+        lambda: replace(HEADER, cells=(SESSION_CELL, SESSION_CELL)),
+        "a cell is twice in one session",
+    ),
+    "a cell of another policy": (
+        lambda: replace(SESSION_CELL, policy="other"),
+        "is no cell of other and fox",
+    ),
     "no draws": (lambda: replace(BASELINE, draws=(), facts=()), "0 calls for 0 draws"),
     "definition of another": (lambda: replace(BASELINE, id="a--b"), "'id' is a--b, and"),
     "a draw of other tokens": (

@@ -11,13 +11,13 @@ from repro_gate.adapters.hosted.native import (
     unchanged,
     vllm_completion,
 )
+from repro_gate.core.logprobs.draw import BACKENDS
 from repro_gate.core.logprobs.policy import ProviderKind
 
 REQUEST_ID: Final = "x-request-id"
 """The header with the id that we give a call."""
 ANSWERED_IDS: Final = (REQUEST_ID, "x-fireworks-request-id", "cf-ray")
 """Headers with the server's id of the call, the best one first."""
-BACKENDS: Final = ("fireworks-backend-host", "backend-host")
 OVER_LIMIT: Final = "x-ratelimit-over-limit"
 
 

@@ -3,20 +3,25 @@
 from collections import defaultdict
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any, Final
+from typing import Any
 
 from repro_gate.adapters.hosted.boundaries import doubled_first_token
 from repro_gate.adapters.hosted.client import TimedReply
-from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, BACKENDS, KEPT
+from repro_gate.adapters.hosted.dialects import ANSWERED_IDS, KEPT
+from repro_gate.adapters.hosted.echoes import cached_tokens_of, prompt_tokens_of
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.logprobs.draw import DrawFacts, Encoding
+from repro_gate.core.logprobs.draw import (
+    FINGERPRINT,
+    USAGE_CACHED,
+    USAGE_PROMPT,
+    DrawFacts,
+    Encoding,
+)
 from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT, LogprobCell, Policy, ProviderSpec
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.strict_json import value_at
 
-FINGERPRINT: Final = "system_fingerprint"
-"""Where the body of an answer has an id of the server's configuration."""
 _MAX_LENGTH = 200
 _MAX_VALUES = 16
 """A longer list of hosts is of no use to a reader."""
@@ -37,6 +42,8 @@ def facts_of(
     fingerprint = value_at(document, FINGERPRINT)
     if isinstance(fingerprint, str) and fingerprint:
         kept[FINGERPRINT] = key.quote(fingerprint, max_length=_MAX_LENGTH)
+    usage = {USAGE_PROMPT: prompt_tokens_of(document), USAGE_CACHED: cached_tokens_of(document)}
+    kept |= {name: str(count) for name, count in usage.items() if count is not None}
     model = _model_of(document)
     request_id = _first(headers, ANSWERED_IDS) or reply.request_id
     return DrawFacts(
@@ -60,11 +67,10 @@ class ObservedBackends:
 
     def add(self, provider: ProviderSpec, model: str, facts: DrawFacts) -> None:
         """Add the answer to a request for a model."""
-        headers = facts.headers or {}
         found = {
             "model.answered": facts.model,
-            "provider.backends": _first(headers, BACKENDS),
-            SERVER_FINGERPRINT: headers.get(FINGERPRINT, ""),
+            "provider.backends": facts.backend,
+            SERVER_FINGERPRINT: facts.fingerprint,
         }
         for name, value in found.items():
             values = self._seen[provider.name, model].setdefault(name, {})

@@ -1,6 +1,7 @@
 """One measurement of log P(response | prompt), and its validation."""
 
 import math
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
@@ -14,6 +15,16 @@ ROUNDING_NATS = 1e-6
 """A log-probability may exceed 0 by this much: the logarithm of a rounded 1."""
 PLACEHOLDER_NATS = -9999.0
 """At or below this a value is a placeholder: no softmax is so small."""
+FINGERPRINT = "system_fingerprint"
+"""The kept fact with the id of a server's configuration."""
+USAGE_PROMPT = "usage.prompt_tokens"
+USAGE_CACHED = "usage.cached_tokens"
+"""The kept facts with the tokens that a server counted."""
+BACKENDS = ("fireworks-backend-host", "backend-host")
+"""Headers with the machine that answered, the best one first."""
+_PROMPT_TOKENS = (USAGE_PROMPT, "fireworks-prompt-tokens")
+_CACHED_TOKENS = (USAGE_CACHED, "fireworks-cached-prompt-tokens")
+_COUNT = re.compile(r"[0-9]{1,12}")
 _NO_LOGPROBS = "ask a server and a model that return the log-probabilities of a prompt"
 
 
@@ -78,6 +89,30 @@ class DrawFacts:
     def __post_init__(self) -> None:
         require_at_least(0, latency_s=self.latency_s)
         require_at_least(1, attempts=self.attempts)
+
+    @property
+    def backend(self) -> str:
+        """The machine that answered; empty when unknown."""
+        return self._kept(BACKENDS)
+
+    @property
+    def fingerprint(self) -> str:
+        """The id of the server's configuration; empty when unknown."""
+        return self._kept((FINGERPRINT,))
+
+    @property
+    def prompt_tokens(self) -> int | None:
+        """The tokens of the prompt, with the response that it ends with, by the server's count."""
+        return _count(self._kept(_PROMPT_TOKENS))
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """How many of them came from a cache, by the server's count."""
+        return _count(self._kept(_CACHED_TOKENS))
+
+    def _kept(self, names: Sequence[str]) -> str:
+        headers = self.headers or {}
+        return next((headers[name] for name in names if headers.get(name)), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +236,10 @@ def _is_same(want: Piece | None, got: Piece | None) -> bool:
         return False
     # The text of a token may end within a character; its id is exact.
     return want.id == got.id if want.id is not None else want.data == got.data
+
+
+def _count(text: str) -> int | None:
+    return int(text) if _COUNT.fullmatch(text) else None
 
 
 def _format(piece: Piece | None) -> str:

@@ -73,6 +73,7 @@ def test_a_draw_has_the_facts_of_its_call() -> None:
                 "fireworks-cached-prompt-tokens": "4",
                 "fireworks-backend-host": "host-3\\x1b",
                 "x-ratelimit-limit-tokens-prompt": "60000",
+                "usage.prompt_tokens": "6",
             },
         ),
     )
@@ -347,13 +348,8 @@ def test_a_fingerprint_is_kept_with_the_draw_and_in_the_provenance() -> None:
     results = draws_by(scorer, [request_of(number=n) for n in (1, 2, 3, 4)])
     scorer.close()
 
-    kept = [draw.facts.headers for _, draw in results if isinstance(draw, Draw)]
-    assert kept == [
-        {"system_fingerprint": "fp_b"},
-        {"system_fingerprint": "fp_a\\x1b[2J"},
-        None,
-        None,
-    ]
+    kept = [draw.facts.fingerprint for _, draw in results if isinstance(draw, Draw)]
+    assert kept == ["fp_b", "fp_a\\x1b[2J", "", ""]
     facts = scorer.facts(logprob_cell_of().policy)
     assert facts["provider.fingerprint"] == "fp_a\\x1b[2J, fp_b"
 
