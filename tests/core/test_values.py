@@ -69,6 +69,7 @@ from tests.fakes.logprob_reports import (
     rich_logprobs_of,
     weight_report_of,
 )
+from tests.fakes.nights import alarm_of, watch_of, watch_report_of
 from tests.fakes.releases import policy_of
 from tests.fakes.reports import (
     CONCURRENT,
@@ -184,6 +185,8 @@ SAMPLES: tuple[object, ...] = (
     HEADER,
     KEPT_DRAW,
     CELL_SESSION,
+    watch_of(),
+    watch_report_of(alarm_of()),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {
