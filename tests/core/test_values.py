@@ -297,6 +297,14 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "no draws": (lambda: replace(BASELINE, draws=(), facts=()), "0 calls for 0 draws"),
     "definition of another": (lambda: replace(BASELINE, id="a--b"), "'id' is a--b, and"),
+    "tokens beside those of another number of draws": (
+        lambda: replace(BASELINE, others=((),)),
+        "1 others for 3 draws",
+    ),
+    "forks of another number of draws": (
+        lambda: replace(BASELINE, forks=(None,)),
+        "1 forks for 3 draws",
+    ),
     "a draw of other tokens": (
         lambda: replace(BASELINE, draws=((-1.0, -0.5), (-1.0, -0.5), (-1.0,))),
         "'draws[2]' has 1 log-probabilities for 2 tokens",

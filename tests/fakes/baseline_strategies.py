@@ -57,6 +57,9 @@ def _baselines(
     # Few different draws, so that some are repeated.
     few = draw(st.lists(values, min_size=1, max_size=3))
     draws = tuple(draw(st.sampled_from(few)) for _ in range(count))
+    entries = st.lists(st.tuples(pieces, logprobs), max_size=2).map(tuple)
+    others = tuple(draw(entries) for _ in draws)
+    forks = tuple(draw(st.none() | st.integers(0, size)) for _ in draws)
     return Baseline(
         id=cell.id,
         source=draw(names),
@@ -64,6 +67,7 @@ def _baselines(
         encoding=Encoding(
             prompt=draw(st.lists(pieces, max_size=3).map(tuple)),
             response=tuple(draw(pieces) for _ in range(size)),
+            logprobs=draw(st.none() | values),
         ),
         draws=draws,
         facts=tuple(draw(draw_facts(latency)) for _ in draws),
@@ -72,6 +76,8 @@ def _baselines(
         provenance=draw(untrusted_facts),
         recorded_at="2026-01-02T03:04:05+00:00",
         sessions=draw(_sessions(count)),
+        others=others if any(others) else (),
+        forks=forks if set(forks) != {None} else (),
     )
 
 

@@ -14,9 +14,11 @@ import repro_gate
 from repro_gate.adapters.files.documents import validate
 from repro_gate.adapters.logs.append_only import AppendLog, json_line, json_object
 from repro_gate.core.logprobs.baseline_format import (
+    beside_to_data,
     facts_from_data,
     facts_to_data,
     logprobs_from,
+    others_from,
     rounded,
 )
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidDraw, MissedDraw
@@ -44,6 +46,8 @@ _KEYS: Final[Mapping[str, tuple[str, ...]]] = {
     "invalid": ("cell", "purpose", "number", "outcome", "reason", "position", "facts"),
     "missed": ("cell", "purpose", "number", "outcome", "reason", "remedy"),
 }
+_BESIDE: Final = ("other_tokens", "other_logprobs", "fork")
+"""Keys of a draw of a kind that generates."""
 """By the outcome of the draw."""
 _PURPOSES: Final = tuple(Purpose)
 _FACTS: Final = ("at", "model", "request_id", "latency_s", "attempts", "headers")
@@ -173,7 +177,7 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
     """
     data = json_object(line)
     outcome = choice(data.get("outcome"), "outcome", _KEYS)
-    exact_table(data, "", keys=_KEYS[outcome])
+    exact_table(data, "", keys=_KEYS[outcome], optional=_BESIDE if outcome == "draw" else ())
     key = (
         string(data["cell"], "cell"),
         choice(data["purpose"], "purpose", _PURPOSES),
@@ -182,7 +186,7 @@ def from_line(line: bytes) -> tuple[DrawKey, DrawOutcome]:
     match outcome:
         case "draw":
             logprobs = logprobs_from("logprobs", list_of(number, data["logprobs"], "logprobs"))
-            return key, Draw(logprobs=logprobs, facts=_facts(data["facts"]))
+            return key, Draw(logprobs=logprobs, facts=_facts(data["facts"]), **_beside(data))
         case "invalid":
             position = data["position"]
             return key, InvalidDraw(
@@ -205,6 +209,7 @@ def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
                 "outcome": "draw",
                 "total": rounded(outcome.total),
                 "logprobs": list(outcome.logprobs),
+                **beside_to_data(outcome),
                 "facts": facts_to_data(outcome.facts),
             }
         case InvalidDraw():
@@ -219,6 +224,17 @@ def _outcome_to_data(outcome: DrawOutcome) -> dict[str, Any]:
             return {"outcome": "missed", "reason": escape_text(outcome.reason), "remedy": remedy}
         case _:
             assert_never(outcome)
+
+
+def _beside(data: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a draw has beside the values of the response."""
+    if not data.keys() & set(_BESIDE):
+        return {}
+    if "fork" in data:
+        integer(data["fork"], "fork", low=0)
+    for name, read in (("other_tokens", string), ("other_logprobs", number)):
+        list_of(read, data.get(name, []), name)
+    return {"others": others_from("", data), "fork": data.get("fork")}
 
 
 def _facts(value: Any) -> DrawFacts:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
-from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.sessions import CalibrationSession, require_sessions
 from repro_gate.core.tokens.golden import Facts
 
@@ -73,6 +73,10 @@ class Baseline:
     recorded_at: str
     sessions: tuple[CalibrationSession, ...] = ()
     """In order; empty when all draws are of one."""
+    others: tuple[tuple[tuple[Piece, float], ...], ...] = ()
+    """`Draw.others` of each draw; empty where no draw has any."""
+    forks: tuple[int | None, ...] = ()
+    """`Draw.fork` of each draw; empty where no draw has one."""
 
     def __post_init__(self) -> None:
         if not self.draws or len(self.facts) != len(self.draws):
@@ -87,6 +91,9 @@ class Baseline:
                 raise ValueError(
                     f"'draws[{index}]' has {len(draw)} log-probabilities for {tokens} tokens"
                 )
+        for name, given in (("others", self.others), ("forks", self.forks)):
+            if given and len(given) != len(self.draws):
+                raise ValueError(f"{len(given)} {name} for {len(self.draws)} draws")
         if self.sessions:
             require_sessions(self.sessions, draws=len(self.draws), until=self.recorded_at)
 
@@ -94,6 +101,16 @@ class Baseline:
     def totals(self) -> tuple[float, ...]:
         """The sums of the draws, in nats."""
         return tuple(map(math.fsum, self.draws))
+
+    @property
+    def made(self) -> tuple[Draw, ...]:
+        """The draws with everything that is known of them."""
+        count = len(self.draws)
+        kept = (self.others or ((),) * count, self.forks or (None,) * count)
+        return tuple(
+            Draw(logprobs=logprobs, facts=facts, others=others, fork=fork)
+            for logprobs, facts, others, fork in zip(self.draws, self.facts, *kept, strict=True)
+        )
 
     @property
     def all_sessions(self) -> tuple[CalibrationSession, ...]:

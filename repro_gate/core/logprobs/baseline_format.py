@@ -5,15 +5,14 @@ are written once, so a service that mostly repeats itself has short files. A dig
 edits. Schema: `repro_gate/schemas/baseline-v1.json`.
 """
 
-import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
 
 from repro_gate.core.guards import require_logprobs
 from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, Noise, fit_noise
-from repro_gate.core.logprobs.draw import DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, Piece
 from repro_gate.core.logprobs.sessions import CalibrationSession
 from repro_gate.core.text import digest_of, escape_bytes, escape_text, unescape_bytes, unescape_text
 from repro_gate.core.tokens.golden import Facts
@@ -89,6 +88,26 @@ def logprobs_from(place: str, values: Sequence[float]) -> tuple[float, ...]:
     return tuple(map(float, values))
 
 
+def beside_to_data(draw: Draw) -> dict[str, Any]:
+    """Return what a draw has beside the values of the response, as plain JSON data."""
+    data: dict[str, Any] = {}
+    if draw.others:
+        data["other_tokens"] = [piece_line(piece) for piece, _ in draw.others]
+        data["other_logprobs"] = [value for _, value in draw.others]
+    if draw.fork is not None:
+        data["fork"] = draw.fork
+    return data
+
+
+def others_from(place: str, data: Mapping[str, Any]) -> tuple[tuple[Piece, float], ...]:
+    """Return the tokens beside those of the response; raises ValueError."""
+    pieces = pieces_from(f"{place}other_tokens", data.get("other_tokens", ()))
+    values = logprobs_from(f"{place}other_logprobs", data.get("other_logprobs", ()))
+    if len(pieces) != len(values):
+        raise ValueError(f"'{place}other_logprobs' has {len(values)} for {len(pieces)} tokens")
+    return tuple(zip(pieces, values, strict=True))
+
+
 SCHEMA = "repro-gate/baseline/v1"
 
 _FITTED = ("center", "scale", "deviation", "atom")
@@ -97,7 +116,8 @@ _FITTED = ("center", "scale", "deviation", "atom")
 
 def to_data(baseline: Baseline) -> dict[str, Any]:
     """Return the baseline as plain JSON data, its numbers rounded."""
-    draws = [tuple(map(rounded, draw)) for draw in baseline.draws]
+    made = [_rounded(draw) for draw in baseline.made]
+    draws = [draw.logprobs for draw in made]
     content: dict[str, Any] = {
         "schema": SCHEMA,
         "id": baseline.id,
@@ -105,13 +125,15 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
         "definition": dict(baseline.definition),
         "prompt_tokens": [piece_line(piece) for piece in baseline.encoding.prompt],
         "response_tokens": [piece_line(piece) for piece in baseline.encoding.response],
-        "draws": _distinct(draws),
+        "draws": _distinct(made),
         "calls": [facts_to_data(facts) for facts in baseline.facts],
         "noise": _noise_to_data(draws, floor=baseline.noise.floor),
         "answered_as": escape_text(baseline.answered_as),
         "provenance": texts_to_data(baseline.provenance),
         "recorded_at": baseline.recorded_at,
     }
+    if baseline.encoding.logprobs is not None:
+        content["response_logprobs"] = list(map(rounded, baseline.encoding.logprobs))
     if baseline.sessions:
         content["sessions"] = list(map(asdict, baseline.sessions))
     return {**content, "digest": digest_of(content)}
@@ -133,8 +155,15 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
     encoding = Encoding(
         prompt=pieces_from("prompt_tokens", data["prompt_tokens"]),
         response=pieces_from("response_tokens", data["response_tokens"]),
+        logprobs=(
+            logprobs_from("response_logprobs", data["response_logprobs"])
+            if "response_logprobs" in data
+            else None
+        ),
     )
-    draws = _draws(data["draws"])
+    made = _draws(data["draws"])
+    draws = tuple(draw.logprobs for draw in made)
+    others, forks = tuple(draw.others for draw in made), tuple(draw.fork for draw in made)
     return Baseline(
         id=data["id"],
         source=data["source"],
@@ -147,27 +176,42 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
         provenance=texts_from_data(data["provenance"]),
         recorded_at=data["recorded_at"],
         sessions=tuple(CalibrationSession(**session) for session in data.get("sessions", ())),
+        others=others if any(others) else (),
+        forks=forks if set(forks) != {None} else (),
     )
 
 
-def _distinct(draws: Sequence[tuple[float, ...]]) -> list[dict[str, Any]]:
-    numbers: dict[tuple[float, ...], list[int]] = {}
+def _rounded(draw: Draw) -> Draw:
+    others = tuple((piece, rounded(value)) for piece, value in draw.others)
+    return replace(draw, logprobs=tuple(map(rounded, draw.logprobs)), others=others)
+
+
+def _distinct(draws: Sequence[Draw]) -> list[dict[str, Any]]:
+    numbers: dict[Draw, list[int]] = {}
     for number, draw in enumerate(draws, start=1):
-        numbers.setdefault(draw, []).append(number)
+        # Without the facts of its call.
+        numbers.setdefault(replace(draw, facts=DrawFacts()), []).append(number)
     return [
-        {"draws": made, "total": rounded(math.fsum(draw)), "logprobs": list(draw)}
+        {
+            "draws": made,
+            "total": rounded(draw.total),
+            "logprobs": list(draw.logprobs),
+            **beside_to_data(draw),
+        }
         for draw, made in numbers.items()
     ]
 
 
-def _draws(distinct: Sequence[Mapping[str, Any]]) -> tuple[tuple[float, ...], ...]:
-    made: dict[int, tuple[float, ...]] = {}
+def _draws(distinct: Sequence[Mapping[str, Any]]) -> tuple[Draw, ...]:
+    made: dict[int, Draw] = {}
     for place, data in enumerate(distinct):
         logprobs = logprobs_from(f"draws[{place}].logprobs", data["logprobs"])
-        total = rounded(math.fsum(logprobs))
+        others = others_from(f"draws[{place}].", data)
+        draw = Draw(logprobs=logprobs, others=others, fork=data.get("fork"))
+        total = rounded(draw.total)
         if data["total"] != total:
             raise ValueError(f"'draws[{place}].total' is {data['total']}, and its sum is {total}")
-        made.update(dict.fromkeys(data["draws"], logprobs))
+        made.update(dict.fromkeys(data["draws"], draw))
     named = sorted(number for data in distinct for number in data["draws"])
     if named != list(range(1, len(named) + 1)):
         raise ValueError(f"the draws are not numbered from 1 on, each once: {named}")

@@ -191,9 +191,9 @@ def judge_answer(
         model: the expected model name; None when none is known yet.
     """
     facts = answered.facts
-    if model is not None and facts.model != model:
-        reason = f"the model {facts.model!r} answered in place of {model!r}"
-        return InvalidDraw(reason=reason, facts=facts)
+    other = wrong_model(facts, model)
+    if other is not None:
+        return other
     if len(answered.logprobs) != len(answered.pieces):
         reason = f"{len(answered.logprobs)} log-probabilities for {len(answered.pieces)} tokens"
         return InvalidDraw(reason=reason, facts=facts)
@@ -201,23 +201,36 @@ def judge_answer(
         if not _is_same(want, got):
             reason = f"the answer is about {_format(got)}, where {_format(want)} was asked"
             return InvalidDraw(reason=reason, position=position, facts=facts)
-    return _judge_values(answered.logprobs, encoding, facts)
+    return judge_values(answered.logprobs, encoding.response, facts)
 
 
-def _judge_values(
-    values: Sequence[float | None], encoding: Encoding, facts: DrawFacts
+def wrong_model(facts: DrawFacts, model: str | None) -> InvalidDraw | None:
+    """Return the outcome where another model answered than the expected one, if any is."""
+    if model is None or facts.model == model:
+        return None
+    reason = f"the model {facts.model!r} answered in place of {model!r}"
+    return InvalidDraw(reason=reason, facts=facts)
+
+
+def judge_values(
+    values: Sequence[float | None],
+    pieces: Sequence[Piece],
+    facts: DrawFacts,
+    *,
+    remedy: str = _NO_LOGPROBS,
 ) -> DrawOutcome:
+    """Return a draw of values, one for each token, or why they are none."""
     logprobs: list[float] = []
     for position, value in enumerate(values):
         if value is None or not math.isfinite(value) or value > ROUNDING_NATS:
             shown = "no log-probability" if value is None else f"the log-probability {value:.6g}"
-            reason = f"{shown} for {encoding.response[position]}"
+            reason = f"{shown} for {pieces[position]}"
             return InvalidDraw(reason=reason, position=position, facts=facts)
         logprobs.append(min(value, 0.0))
     placeholder = _placeholder(logprobs)
     if placeholder is not None:
         return MissedDraw(
-            reason=f"this server gives no log-probabilities: {placeholder}", remedy=_NO_LOGPROBS
+            reason=f"this server gives no log-probabilities: {placeholder}", remedy=remedy
         )
     return Draw(logprobs=tuple(logprobs), facts=facts)
 
@@ -225,7 +238,7 @@ def _judge_values(
 def _placeholder(logprobs: Sequence[float]) -> str | None:
     """Return why plausible values are placeholders, or None."""
     if len(logprobs) > 1 and min(logprobs) == max(logprobs):
-        return f"all {len(logprobs)} tokens of the response have {logprobs[0]:.6g}"
+        return f"all {len(logprobs)} tokens have {logprobs[0]:.6g}"
     if min(logprobs) <= PLACEHOLDER_NATS:
         return f"{min(logprobs):.6g} stands for a number that it did not compute"
     return None

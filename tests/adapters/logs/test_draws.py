@@ -22,7 +22,7 @@ from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome, InvalidD
 from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import DrawRequest, Purpose
-from tests.fakes.baseline_strategies import any_logprobs, draw_facts, untrusted
+from tests.fakes.baseline_strategies import any_logprobs, draw_facts, pieces, untrusted
 from tests.fakes.killed import lines_until_killed
 from tests.fakes.scoring import MODEL, NOW, encoding_of, item_of, policy_of
 
@@ -42,7 +42,13 @@ MISSED = MissedDraw(reason="429 too many requests", remedy="wait a while")
 facts = draw_facts(st.floats(0, 1e6).map(lambda seconds: round(seconds, 6)))
 reasons = untrusted.map(lambda text: text or "x")
 outcomes: st.SearchStrategy[DrawOutcome] = st.one_of(
-    st.builds(Draw, logprobs=st.lists(any_logprobs, max_size=4).map(tuple), facts=facts),
+    st.builds(
+        Draw,
+        logprobs=st.lists(any_logprobs, max_size=4).map(tuple),
+        facts=facts,
+        others=st.lists(st.tuples(pieces, any_logprobs), max_size=2).map(tuple),
+        fork=st.none() | st.integers(0, 9),
+    ),
     st.builds(InvalidDraw, reason=reasons, position=st.none() | st.integers(0, 9), facts=facts),
     st.builds(MissedDraw, reason=reasons, remedy=st.none() | untrusted),
 )
@@ -302,6 +308,13 @@ def test_an_invalid_line_is_refused(tmp_path: Path, line: bytes, found: str) -> 
         (
             line_of(logprobs=[-(10**400)]),
             "logprobs[0]: expected a finite number, found a",
+        ),
+        (line_of(fork=-1), "fork: expected an integer of at least 0, found -1"),
+        (line_of(other_tokens="x"), "other_tokens: expected a list, found a string"),
+        (line_of(other_logprobs=[None]), "other_logprobs[0]: expected a finite number, found"),
+        (
+            line_of(other_tokens=["7 x"]),
+            "expected a draw as it was recorded, found 'other_logprobs' has 0 for 1 tokens",
         ),
         (line_of(facts=None), "facts: expected an object, found nothing"),
         (line_of(facts={}), "facts: expected the key 'at', found none"),

@@ -151,10 +151,10 @@ def test_ids_take_precedence_over_texts() -> None:
 @pytest.mark.parametrize(
     ("values", "shown"),
     [
-        ((0.0, 0.0, 0.0), "all 3 tokens of the response have 0"),
-        ((0.0, -0.0, ROUNDING_NATS), "all 3 tokens of the response have 0"),
-        ((-9999.0,) * 3, "all 3 tokens of the response have -9999"),
-        ((-1.5, -1.5, -1.5), "all 3 tokens of the response have -1.5"),
+        ((0.0, 0.0, 0.0), "all 3 tokens have 0"),
+        ((0.0, -0.0, ROUNDING_NATS), "all 3 tokens have 0"),
+        ((-9999.0,) * 3, "all 3 tokens have -9999"),
+        ((-1.5, -1.5, -1.5), "all 3 tokens have -1.5"),
         ((-1.5, -9999.0, -0.25), "-9999 stands for a number that it did not compute"),
     ],
 )
