@@ -18,12 +18,13 @@ _VERSION = re.compile(r" # v\d+\.\d+\.\d+")
 _BY_NAME = {file.stem: file for file in WORKFLOWS}
 _COMMENTS = {"gate.gate", "gate-comment.comment", "shards.merge"}
 _PUBLISHES = {
+    "nightly.history": {"contents", "issues"},
     "release.attest": {"attestations", "id-token"},
     "release.publish": {"contents"},
     "release.pypi": {"id-token"},
     "release.major-tag": {"contents"},
 }
-"""The jobs of a release that need more than to read, and what they may write."""
+"""The jobs that keep a history or release, and what they may write."""
 
 
 def _named(file: Path) -> str:
@@ -60,7 +61,7 @@ def _written(job: dict[str, Any]) -> set[str]:
     return {what for what, access in job["permissions"].items() if access == "write"}
 
 
-def test_only_the_jobs_that_comment_or_publish_can_write() -> None:
+def test_only_the_jobs_that_comment_keep_or_publish_can_write() -> None:
     """Everything else reads."""
     writers = {name: _written(job) for name, job in _jobs().items() if _written(job)}
     assert writers == {name: {"pull-requests"} for name in _COMMENTS} | _PUBLISHES
@@ -186,6 +187,7 @@ def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
     waiting = {name: job["needs"] for name, job in _jobs().items() if "needs" in job}
     assert waiting == {
         "gate.verdict": "gate",
+        "nightly.history": "hosted",
         "release.sign-off": ["gate", "build"],
         "release.attest": "sign-off",
         "release.publish": ["sign-off", "attest"],
