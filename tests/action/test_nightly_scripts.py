@@ -11,14 +11,15 @@ import pytest
 
 from tests.action.act.repositories import commit, git
 from tests.action.files import ROOT, jobs_of, steps_of
+from tests.fakes.github.world import OF_JOB
 
 _NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
 _STEP = "Add the night to the branch repro-gate-history"
 _BRANCH = "repro-gate-history"
-_TOKEN = "ghs_the_token_of_a_job"
-_HEADER = base64.b64encode(f"x-access-token:{_TOKEN}".encode()).decode()
+_HEADER = base64.b64encode(f"x-access-token:{OF_JOB}".encode()).decode()
 _ADD = """\
-[[ $* == "-I -m repro_gate history add --history $RUNNER_TEMP/history $RUNNER_TEMP/sessions" ]] || exit 2
+[[ $* == "-I -m repro_gate history add --history $RUNNER_TEMP/history "* ]] || exit 2
+[[ ${!#} == "$RUNNER_TEMP/sessions" ]] || exit 2
 cp -R "$RUNNER_TEMP/sessions/." "$RUNNER_TEMP/history"
 touch "$RUNNER_TEMP/history/index.sqlite" "$RUNNER_TEMP/history/index.sqlite-wal"
 [[ ! -x $RUNNER_TEMP/meanwhile ]] || "$RUNNER_TEMP/meanwhile"
@@ -71,7 +72,7 @@ class Nightly:
             "GITHUB_SERVER_URL": "https://github.com",
             "GIT_CONFIG_GLOBAL": os.devnull,
             "GIT_CONFIG_SYSTEM": os.devnull,
-            "TOKEN": _TOKEN,
+            "TOKEN": OF_JOB,
         }
 
     def kept(self) -> list[str]:
@@ -196,7 +197,7 @@ def test_the_token_is_on_no_command_line(nightly: Nightly) -> None:
     assert done.returncode == 0, done.stderr
     assert f"GIT_CONFIG_VALUE_0=Authorization: Basic {_HEADER}\n" in seen
     assert "GIT_CONFIG_KEY_0=http.https://github.com/.extraHeader\n" in seen
-    assert not any(secret in argv + done.stdout + done.stderr for secret in (_TOKEN, _HEADER))
+    assert not any(secret in argv + done.stdout + done.stderr for secret in (OF_JOB, _HEADER))
     assert "push" in argv
     assert "--force" not in argv
 

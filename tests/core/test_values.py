@@ -20,6 +20,7 @@ from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedCo
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
 from repro_gate.core.history import KeptDraw, Session, SessionKind, summarise
+from repro_gate.core.issues import IssueMarker, PostedIssue
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
@@ -52,6 +53,7 @@ from repro_gate.core.tokens.verdicts import (
     Unrecorded,
     Vacuous,
 )
+from repro_gate.core.watch.state import WatchState
 from repro_gate.ports import (
     DrawRequest,
     LoadedModel,
@@ -153,6 +155,12 @@ SAMPLES: tuple[object, ...] = (
     CI_RUN,
     PostedComment(id=1, url="u", marker=replace(MARKER, writer=Writer(run=RUN, job="0" * 12))),
     Keep("x"),
+    PostedIssue(
+        number=1,
+        url="u",
+        is_open=True,
+        marker=IssueMarker(suite="x", watch="0" * 16, state=WatchState.QUIET, run=RUN),
+    ),
     Inconsistency(place="a", expected="b", found="c"),
     Draw(logprobs=(-1.0,), fork=0),
     replace(BASELINE.encoding, logprobs=(-1.0, -0.5)),

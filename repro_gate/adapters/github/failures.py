@@ -33,6 +33,7 @@ _REMEDIES: Mapping[int, str] = {
 _OTHER_CAUSES: Mapping[str, str] = {
     "locked": "unlock the conversation of the pull request",
     "archived": "unarchive the repository",
+    "issues has been disabled": "turn on issues in the settings of the repository",
     "commenting is disabled": "open another pull request: this one has too many comments",
 }
 
@@ -111,12 +112,13 @@ def _message_in(error: Any) -> Any:
 
 
 def _remedy_for(reply: Reply, token: Secret) -> str:
+    message = _message_of(reply).lower()
+    if reply.status in {HTTPStatus.FORBIDDEN, HTTPStatus.GONE}:
+        for cause, remedy in _OTHER_CAUSES.items():
+            if cause in message:
+                return remedy
     if reply.status != HTTPStatus.FORBIDDEN:
         return _REMEDIES.get(reply.status, "")
-    message = _message_of(reply).lower()
-    for cause, remedy in _OTHER_CAUSES.items():
-        if cause in message:
-            return remedy
     named = _permissions(token.quote(reply.headers.get("x-accepted-github-permissions", "")))
     return (
         f"grant {named or '`pull-requests: write`'} to the job; "

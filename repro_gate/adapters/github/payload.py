@@ -1,4 +1,4 @@
-"""JSON from GitHub: comments, pull requests and their fields; raises `FieldMissing`."""
+"""JSON from GitHub: comments, issues, pull requests and fields; raises `FieldMissing`."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.comments import CiRun, Marker, PostedComment, marker_of
+from repro_gate.core.issues import IssueMarker, PostedIssue, issue_marker_of
 from repro_gate.strict_json import InvalidJson, integer, text, value_at
 
 T = TypeVar("T")
@@ -60,13 +61,32 @@ def marker_in(comment: Any) -> Marker | None:
 
 def posted_as(comment: Any, marker: Marker, token: Secret) -> PostedComment:
     """Return our comment."""
-    url = text_at(comment, "html_url")
-    return PostedComment(
-        id=number_at(comment, "id"),
-        # It is shown as a link.
-        url=url if _URL.fullmatch(url) and token.scrub(url) == url else "",
+    id, url = number_at(comment, "id"), _url_of(comment, token)
+    return PostedComment(id=id, url=url, marker=marker)
+
+
+def issue_marker_in(issue: Any) -> IssueMarker | None:
+    """Return the marker at the start of an issue by anyone; None for a pull request."""
+    number_at(issue, "number")
+    body = value_at(issue, "body")
+    is_issue = value_at(issue, "pull_request") is None
+    return issue_marker_of(body) if is_issue and isinstance(body, str) else None
+
+
+def issue_as(issue: Any, marker: IssueMarker, token: Secret) -> PostedIssue:
+    """Return our issue."""
+    return PostedIssue(
+        number=number_at(issue, "number"),
+        url=_url_of(issue, token),
+        is_open=text_at(issue, "state") == "open",
         marker=marker,
     )
+
+
+def _url_of(post: Any, token: Secret) -> str:
+    """Return the address of a post, which is shown as a link; empty for an invalid one."""
+    url = text_at(post, "html_url")
+    return url if _URL.fullmatch(url) and token.scrub(url) == url else ""
 
 
 def author_of(comment: Any) -> str:

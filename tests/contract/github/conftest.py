@@ -23,6 +23,8 @@ _DESCRIPTION = _MODULES / "@octokit" / "openapi" / "generated" / "api.github.com
 _PATHS = (
     "/user",
     "/repos/{owner}/{repo}/pulls",
+    "/repos/{owner}/{repo}/issues",
+    "/repos/{owner}/{repo}/issues/{issue_number}",
     "/repos/{owner}/{repo}/issues/{issue_number}/comments",
     "/repos/{owner}/{repo}/issues/comments/{comment_id}",
 )

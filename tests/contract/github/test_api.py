@@ -8,10 +8,13 @@ import httpx
 import pytest
 
 from repro_gate.adapters.github.comments import GithubPullRequests
+from repro_gate.adapters.github.issues import GithubIssues
 from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.checks.publish import Posted, publish_comment
 from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId
+from repro_gate.core.issues import IssueMarker
+from repro_gate.core.watch.state import WatchState
 from repro_gate.errors import PublishFailed
 from tests.contract.github.conftest import FOLDER
 from tests.fakes.github.world import OF_FORK, OF_JOB, OF_OTHER_APP, OF_PERSON, STRANGER, Fault, Pull
@@ -113,6 +116,31 @@ def test_a_rejection_is_as_described(described: "Described") -> None:
     """The fake rejects in the described format, which we can read."""
     with pytest.raises(PublishFailed, match="Resource not accessible by integration"):
         _through(described, OF_FORK).create(7, BODY)
+
+
+@pytest.mark.parametrize(("suite", "secret"), [("job", OF_JOB), ("person", OF_PERSON)])
+def test_an_issue_is_opened_found_commented_changed_and_closed(
+    described: "Described", suite: str, secret: str
+) -> None:
+    """No request or answer violates the description: the proxy would reject it."""
+    repository = Repository(described.api_url, "octo/gate", Secret(secret))
+    issues = GithubIssues(repository)
+    marker = IssueMarker(suite=suite, watch="a" * 16, state=WatchState.DRIFT, run=RunId(1, 1))
+
+    issue = issues.create("drift", f"{marker}\nDrift.")
+    found = issues.of_watch(marker)
+    issues.comment(issue, f"{marker}\nDrift.")
+    issues.update(issue, "drift again", f"{marker}\nAgain.", is_open=True)
+    issues.close(issue)
+
+    written = described.github.world.issues[issue.number]
+    assert found == (issue,)
+    assert (written.title, written.body, written.is_open) == (
+        "drift again",
+        f"{marker}\nAgain.",
+        False,
+    )
+    assert described.github.world.bodies(issue.number) == [f"{marker}\nDrift."]
 
 
 def test_an_invalid_request_is_rejected(described: "Described") -> None:

@@ -1,4 +1,4 @@
-"""A GitHub on the loopback: comments on pull requests, with the real permissions and limits.
+"""A GitHub on the loopback: comments and issues, with the real permissions and limits.
 
     with serving(World(pulls=[Pull(number=7, sha="c0ffee")])) as github:
         ...  # github.api_url, github.world.comments, github.world.asked, github.strike(Fault(...))

@@ -45,5 +45,6 @@ def state_of(world: World) -> dict[str, Any]:
             "repository": world.repository,
             "pulls": [asdict(pull) for pull in world.pulls.values()],
             "comments": [asdict(comment) for comment in world.comments],
+            "issues": [asdict(issue) for issue in world.issues.values()],
             "requests": [asdict(asked) for asked in world.asked],
         }

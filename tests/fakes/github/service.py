@@ -13,11 +13,13 @@ from starlette.types import ASGIApp
 
 from tests.fakes.fireworks.wire import CutResponse, raw_response
 from tests.fakes.github.shapes import Shapes
-from tests.fakes.github.world import Asked, Comment, Fault, Pull, Token, World
+from tests.fakes.github.world import Asked, Comment, Fault, Issue, Pull, Token, World
 
 _MAX_BODY = 65_536
 _MAX_PER_PAGE = 100
 _NEEDED = {"x-accepted-github-permissions": "issues=write; pull_requests=write"}
+_NEEDED_FOR_ISSUES = {"x-accepted-github-permissions": "issues=write"}
+_MAX_TITLE = 256
 _DOCUMENTATION = "https://docs.github.com/rest"
 
 
@@ -105,12 +107,25 @@ class Service:
                 return self._viewer(asked, token)
             case "GET", True, ["pulls"]:
                 return self._pulls(asked)
-            case "GET", True, ["issues", number, "comments"]:
-                return self._comments(asked, self._pull(number, token))
-            case "POST", True, ["issues", number, "comments"]:
-                return self._created(asked, self._pull(number, token), token)
             case (("PATCH" | "DELETE"), True, ["issues", "comments", id]):
                 return self._changed(asked, id, token)
+            case _, True, ["issues", *path]:
+                return self._of_issues(asked, path, token)
+            case _:
+                raise ApiError(404, "Not Found")
+
+    def _of_issues(self, asked: Asked, path: list[str], token: Token) -> _Answer:
+        match asked.method, path:
+            case "GET", []:
+                return self._issues(asked)
+            case "POST", []:
+                return self._opened(asked, token)
+            case "PATCH", [number]:
+                return self._edited(asked, number, token)
+            case "GET", [number, "comments"]:
+                return self._comments(asked, self._talk(number, token))
+            case "POST", [number, "comments"]:
+                return self._created(asked, self._talk(number, token), token)
             case _:
                 raise ApiError(404, "Not Found")
 
@@ -136,19 +151,58 @@ class Service:
             found = [one for one in found if not branch or (one.owner.lower(), one.branch) == head]
         return self._page(asked, [self._shapes.pull(pull) for pull in found])
 
-    def _pull(self, number: str, token: Token) -> Pull:
-        pull = self._world.pulls.get(int(number)) if number.isdecimal() else None
-        if pull is None or not token.can_read:
-            raise ApiError(404, "Not Found")
-        return pull
+    def _issues(self, asked: Asked) -> _Answer:
+        state, creator = asked.query.get("state", "open"), asked.query.get("creator")
+        self._require_issues()
+        # GitHub's list has the pull requests too, and the latest first.
+        found = [
+            *(self._shapes.issue(issue) for issue in self._world.issues.values()),
+            *(self._shapes.pull_as_issue(pull) for pull in self._world.pulls.values()),
+        ]
+        found = [issue for issue in found if state in {"all", issue["state"]}]
+        if creator is not None and not self._world.ignores_filters:
+            found = [one for one in found if one["user"]["login"].lower() == creator.lower()]
+        return self._page(asked, sorted(found, key=lambda issue: -issue["number"]))
 
-    def _comments(self, asked: Asked, pull: Pull) -> _Answer:
+    def _opened(self, asked: Asked, token: Token) -> _Answer:
+        self._require_issues()
+        self._require_right(token, _NEEDED_FOR_ISSUES)
+        title = _title_of(asked)
+        body = _body_of(asked, too_long="Body is too long (maximum is 65536 characters)")
+        issue = self._world.issue(token.account, title, body)
+        return _Answer(body=self._shapes.issue(issue), status=201)
+
+    def _edited(self, asked: Asked, number: str, token: Token) -> _Answer:
+        issue = self._world.issues.get(int(number)) if number.isdecimal() else None
+        if issue is None:
+            raise ApiError(404, "Not Found")
+        self._require_right(token, _NEEDED_FOR_ISSUES)
+        if "title" in asked.body:
+            issue.title = _title_of(asked)
+        if "body" in asked.body:
+            issue.body = _body_of(asked, too_long="body is too long (maximum is 65536 characters)")
+        issue.is_open = asked.body.get("state", "open" if issue.is_open else "closed") == "open"
+        return _Answer(body=self._shapes.issue(issue))
+
+    def _require_issues(self) -> None:
+        if not self._world.has_issues:
+            raise ApiError(410, "Issues has been disabled in this repository.")
+
+    def _talk(self, number: str, token: Token) -> Pull | Issue:
+        """Return the pull request or the issue of a number, of which GitHub has one sequence."""
+        found: dict[int, Pull | Issue] = {**self._world.pulls, **self._world.issues}
+        talk = found.get(int(number)) if number.isdecimal() else None
+        if talk is None or not token.can_read:
+            raise ApiError(404, "Not Found")
+        return talk
+
+    def _comments(self, asked: Asked, pull: Pull | Issue) -> _Answer:
         found = [comment for comment in self._world.comments if comment.pull == pull.number]
         return self._page(asked, [self._shapes.comment(comment) for comment in found])
 
-    def _created(self, asked: Asked, pull: Pull, token: Token) -> _Answer:
+    def _created(self, asked: Asked, pull: Pull | Issue, token: Token) -> _Answer:
         self._require_right(token)
-        if pull.is_locked:
+        if isinstance(pull, Pull) and pull.is_locked:
             raise ApiError(403, "Unable to create comment because issue is locked.")
         body = _body_of(asked, too_long="Body is too long (maximum is 65536 characters)")
         comment = self._world.comment(token.account, body, pull=pull.number)
@@ -169,9 +223,9 @@ class Service:
                 return comment
         raise ApiError(404, "Not Found")
 
-    def _require_right(self, token: Token) -> None:
+    def _require_right(self, token: Token, needed: Mapping[str, str] = _NEEDED) -> None:
         if not token.can_write:
-            raise ApiError(403, "Resource not accessible by integration", headers=_NEEDED)
+            raise ApiError(403, "Resource not accessible by integration", headers=needed)
 
     def _page(self, asked: Asked, items: list[Any]) -> _Answer:
         size = min(int(asked.query.get("per_page", "30")), _MAX_PER_PAGE)
@@ -180,6 +234,18 @@ class Service:
         query = urlencode({**asked.query, "page": str(page + 1)})
         link = {"link": f'<{self._api_url}{asked.path}?{query}>; rel="next"'}
         return _Answer(body=items[(page - 1) * size : page * size], headers={} if is_last else link)
+
+
+def _title_of(asked: Asked) -> str:
+    title = asked.body.get("title") if isinstance(asked.body, dict) else None
+    errors = {"resource": "Issue", "field": "title"}
+    if not isinstance(title, str) or not title.strip():
+        raise ApiError(422, "Validation Failed", errors=[{**errors, "code": "missing_field"}])
+    if len(title) > _MAX_TITLE:
+        message = "title is too long (maximum is 256 characters)"
+        errors = {**errors, "code": "custom", "message": message}
+        raise ApiError(422, "Validation Failed", errors=[errors])
+    return title
 
 
 def _body_of(asked: Asked, *, too_long: str) -> str:

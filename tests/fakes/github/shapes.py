@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from tests.fakes.github.world import Account, Comment, Pull
+from tests.fakes.github.world import Account, Comment, Issue, Pull
 
 _WHEN = "2025-01-02T03:04:05Z"
 _USER_URLS = (
@@ -77,6 +77,46 @@ class Shapes:
             "updated_at": _WHEN,
             "performed_via_github_app": None if app is None else self._app(app),
         }
+
+    def issue(self, issue: Issue) -> dict[str, Any]:
+        """Return an issue."""
+        app = issue.author.app
+        url = f"{self._api}/repos/{self._repository}/issues/{issue.number}"
+        return {
+            "id": issue.number,
+            "node_id": f"I_{issue.number}",
+            "number": issue.number,
+            "title": issue.title,
+            "body": issue.body,
+            "state": "open" if issue.is_open else "closed",
+            "locked": False,
+            "url": url,
+            "html_url": f"{self._web}/{self._repository}/issues/{issue.number}",
+            "repository_url": f"{self._api}/repos/{self._repository}",
+            **{f"{part}_url": f"{url}/{part}" for part in ("comments", "events")},
+            "labels_url": f"{url}/labels{{/name}}",
+            "labels": [],
+            "comments": 0,
+            **dict.fromkeys(("assignee", "milestone")),
+            "user": self.user(issue.author),
+            "author_association": "NONE",
+            "created_at": _WHEN,
+            "updated_at": _WHEN,
+            "closed_at": None if issue.is_open else _WHEN,
+            "performed_via_github_app": None if app is None else self._app(app),
+        }
+
+    def pull_as_issue(self, pull: Pull) -> dict[str, Any]:
+        """Return a pull request as the list of issues has it."""
+        author = Account(login=pull.owner)
+        issue = Issue(
+            number=pull.number, author=author, title=f"Pull request {pull.number}", body=""
+        )
+        url = f"{self._api}/repos/{self._repository}/pulls/{pull.number}"
+        page = f"{self._web}/{self._repository}/pull/{pull.number}"
+        links = {"url": url, "html_url": page}
+        links |= {"diff_url": f"{page}.diff", "patch_url": f"{page}.patch"}
+        return {**self.issue(issue), "html_url": page, "pull_request": links}
 
     def pull(self, pull: Pull) -> dict[str, Any]:
         """Return a pull request of a list."""

@@ -1,4 +1,4 @@
-"""The state of a GitHub: accounts, tokens, pull requests, comments, and scheduled faults."""
+"""The state of a GitHub: accounts, tokens, pull requests, issues, comments, and faults."""
 
 import itertools
 import re
@@ -83,6 +83,17 @@ class Comment:
     body: str
 
 
+@dataclass(slots=True, kw_only=True)
+class Issue:
+    """The current state of an issue."""
+
+    number: int
+    author: Account
+    title: str
+    body: str
+    is_open: bool = True
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
     """A fault of the next matching requests."""
@@ -136,11 +147,15 @@ class World:
         self.pulls = {pull.number: pull for pull in pulls or [Pull(number=7)]}
         self.tokens = dict(tokens)
         self.comments: list[Comment] = []
+        self.issues: dict[int, Issue] = {}
+        self.has_issues = True
+        """Whether the owner has turned them on."""
         self.asked: list[Asked] = []
         self.ignores_filters = False
-        """Whether every list of pull requests has all of them."""
+        """Whether every list of pull requests or issues has all of them."""
         self._faults: list[tuple[Fault, itertools.count[int]]] = []
         self._ids = itertools.count(1001)
+        self._numbers = itertools.count(101)
 
     def comment(self, author: Account, body: str, *, pull: int = 7) -> Comment:
         """Add a comment by an author."""
@@ -148,6 +163,14 @@ class World:
             comment = Comment(id=next(self._ids), pull=pull, author=author, body=body)
             self.comments.append(comment)
             return comment
+
+    def issue(self, author: Account, title: str, body: str, *, is_open: bool = True) -> Issue:
+        """Add an issue by an author."""
+        with self.lock:
+            number = next(self._numbers)
+            issue = Issue(number=number, author=author, title=title, body=body, is_open=is_open)
+            self.issues[number] = issue
+            return issue
 
     def bodies(self, pull: int = 7) -> list[str]:
         """Return the bodies of the comments of a pull request, the oldest first."""
