@@ -1,4 +1,4 @@
-"""Generates the JSON Schemas of report.json and shard.json from the types of their content.
+"""Generates JSON Schemas from the types of what is written: report.json, shard.json, the state.
 
 `python -m tests.schemas.generate` writes them; a test fails when they are out of date.
 """
@@ -19,10 +19,11 @@ from repro_gate.adapters.files import codec
 from repro_gate.adapters.files.codec import NOT_FINITE
 from repro_gate.adapters.files.results import ReportFile, ShardFile
 from repro_gate.reports.json import Summary
+from repro_gate.reports.watch.data import StateData
 from repro_gate.strict_json import MAX_INTEGER
 
 FOLDER = Path(repro_gate.__file__).parent / "schemas"
-LAYOUTS: Mapping[str, type] = {"report": ReportFile, "shard": ShardFile}
+LAYOUTS: Mapping[str, type] = {"report": ReportFile, "shard": ShardFile, "state": StateData}
 """What is written into each kind of file, and read back."""
 DERIVED: Mapping[str, type] = {"report": Summary}
 """What is written beside it for people, and never read back."""

@@ -22,6 +22,7 @@ _LIMITS: Final[Mapping[str, Limits]] = {
     "golden-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "baseline-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "reference-v1": Limits(max_bytes=8 << 20, max_values=250_000),
+    "watch-v1": Limits(max_bytes=8 << 20, max_values=250_000),
     "models-v1": Limits(max_bytes=1 << 20, max_values=10_000),
     "policy-v1": Limits(max_bytes=1 << 20, max_values=10_000),
 }

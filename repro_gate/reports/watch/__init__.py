@@ -1,0 +1,1 @@
+"""The status of a watch: in words, and as data."""
