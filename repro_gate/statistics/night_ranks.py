@@ -21,7 +21,7 @@ FIRST_BET: Final = 11
 """The first night with a bet; ranks among fewer are never small."""
 _AGES: Final = 30
 """A step bet is given up at this age: it no longer pays."""
-_WIDTHS: Final = (1, 3)
+_WIDTHS: Final = np.array([1, 3])
 """A step bet of this width is on the lowest `width * (age + 1)` ranks."""
 _KEPT: Final = np.array([0.05, 0.10])
 """The share of its wealth that each step bet keeps back."""
@@ -96,13 +96,18 @@ def evidence_of(counts: Counts, restarts: Collection[int] = ()) -> Floats:
     return np.minimum(evidence, _MAX_EVIDENCE)
 
 
-def _step_factors(counts: Counts, ages: Counts, night: int) -> Floats:
-    """Return bets x ages x streams: by what a night, counted from 1, multiplies the wealths."""
-    ranks = np.array(_WIDTHS)[:, np.newaxis] * (ages + 1)
-    kept = _KEPT[:, np.newaxis]
+def _step_factors(counts: Counts, ages: Counts, night: int | Counts) -> Floats:
+    """Return bets x ages x streams: by what a night, counted from 1, multiplies the wealths.
+
+    Args:
+        counts: of the streams, or ages x streams where each age is another night.
+        ages: of the wealths.
+        night: the night, or ages x 1.
+    """
+    ranks = _WIDTHS[:, np.newaxis, np.newaxis] * (ages[:, np.newaxis] + 1)
+    kept = _KEPT[:, np.newaxis, np.newaxis]
     won = kept + (1 - kept) / np.minimum(1, ranks / night)
-    is_won = 1 + counts <= ranks[:, :, np.newaxis]
-    return np.where(is_won, won[:, :, np.newaxis], kept[:, :, np.newaxis])
+    return np.where(1 + counts <= ranks, won, kept)
 
 
 def _power_factors(counts: Counts, night: int) -> Floats:
@@ -127,11 +132,9 @@ def start_of(counts: Counts, restarts: Collection[int] = ()) -> int:
 
 def _wealth(counts: Counts, start: int) -> float:
     """Return the wealth of the step bets that began with the first of these nights."""
-    factors = [
-        _step_factors(counts[age : age + 1], np.array([age]), start + age + 1)[:, 0, 0]
-        for age in range(len(counts))
-    ]
-    return float(_STEP_WEIGHTS @ np.prod(factors, axis=0))
+    ages: Counts = np.arange(len(counts), dtype=np.int64)
+    factors = _step_factors(counts[:, np.newaxis], ages, (start + ages + 1)[:, np.newaxis])
+    return float(_STEP_WEIGHTS @ factors.prod(axis=1)[:, 0])
 
 
 def nights_to_alarm(quiet: int, threshold: float) -> int | None:

@@ -117,6 +117,15 @@ def slow_counts(values: Floats) -> Counts:
     return np.stack([(values[:t] >= values[t]).sum(axis=0) for t in range(len(values))])
 
 
+@given(st.lists(st.integers(-3, 3), min_size=2, max_size=30), st.integers(0, 1000))
+def test_the_order_of_earlier_nights_changes_no_rank(values: list[int], seed: int) -> None:
+    """Only which nights were before tonight matters."""
+    order = [*np.random.default_rng(seed).permutation(len(values) - 1), len(values) - 1]
+    nights = np.array(values, dtype=np.float64)[:, np.newaxis]
+
+    assert earlier_at_least(nights)[-1] == earlier_at_least(nights[order])[-1]
+
+
 def test_no_nights_have_no_counts() -> None:
     """An empty history is no error."""
     assert earlier_at_least(np.empty((0, 3))).shape == (0, 3)
