@@ -67,10 +67,12 @@ class WatchedCell:
 
     def content(self) -> dict[str, Any]:
         """Return the cell as plain JSON data, untrusted texts escaped."""
+        values = self.encoding.logprobs
         return {
             "source": self.source,
             "definition": dict(self.definition),
             **self._tokens(),
+            **({} if values is None else {"response_logprobs": list(values)}),
             "answered_as": escape_text(self.answered_as),
             "reference": {"value": self.reference.value, "far": self.reference.far},
         }

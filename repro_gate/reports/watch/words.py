@@ -57,7 +57,7 @@ def render_status_markdown(status: WatchStatus) -> str:
     """Return the status as Markdown, in which untrusted text is inert."""
     return document(
         [
-            [f"### {mark(_outcome_of(status.state))} {headline_of(status)}"],
+            [f"### {mark(outcome_of_state(status.state))} {headline_of(status)}"],
             [f"- **{label}**: {text}" for label, text in status_lines(status, code)],
         ]
     )
@@ -225,7 +225,8 @@ def _advice(status: WatchStatus, epoch: Epoch, escape: Escape) -> Iterator[Line]
             assert_never(status.state)
 
 
-def _outcome_of(state: WatchState) -> Outcome:
+def outcome_of_state(state: WatchState) -> Outcome:
+    """Return the outcome that a state is shown as."""
     match exit_code_of(state):
         case ExitCode.PASSED:
             return Outcome.PASSED

@@ -57,6 +57,17 @@ def test_a_watch_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert r"a\\x1b[1m" in files.file("hosted").read_text("utf-8")
 
 
+def test_the_values_of_a_generated_response_are_kept(tmp_path: Path) -> None:
+    """Draws of it are compared with them."""
+    cell = watched_cell_of("fox")
+    generated = replace(cell.encoding, logprobs=(-0.5, -1.25, 0.0))
+    watch = Watch(epoch=replace(EPOCH, cells={"base--fox": replace(cell, encoding=generated)}))
+
+    WatchFiles(tmp_path).write(watch)
+
+    assert WatchFiles(tmp_path).read("hosted") == watch
+
+
 @pytest.mark.parametrize(
     ("place", "value", "message"),
     [
