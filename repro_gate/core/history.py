@@ -2,9 +2,9 @@
 
 import math
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from statistics import median
 from typing import assert_never
@@ -103,9 +103,7 @@ class Session:
     started_at: str
     tool: str
     is_closed: bool
-    """Whether it ended; one that was killed is never a night."""
-    is_counted: bool = False
-    """Whether it is the first closed night of its date in its epoch, which the watch uses."""
+    """Whether it ended; one that was killed never counts as a night."""
 
     @property
     def date(self) -> date:
@@ -179,12 +177,17 @@ class KeptDraw:
         return None if isinstance(self.outcome, MissedDraw) else usd_of(self.facts, self.cell)
 
 
-def date_of(started_at: str) -> date:
+def date_of(time: str) -> date:
     """Return the date of a time; raises ValueError for any time that is not UTC."""
-    time = datetime.fromisoformat(started_at)
-    if not _DATE.match(started_at) or time.utcoffset() != timedelta(0):
-        raise ValueError(f"a time must be ISO 8601 and UTC, got {started_at!r}")
-    return time.astimezone(UTC).date()
+    return utc_time(time).date()
+
+
+def utc_time(time: str) -> datetime:
+    """Return a time; raises ValueError unless it is ISO 8601 and UTC."""
+    found = datetime.fromisoformat(time)
+    if not _DATE.match(time) or found.utcoffset() != timedelta(0):
+        raise ValueError(f"a time must be ISO 8601 and UTC, got {time!r}")
+    return found
 
 
 def is_far(total: float, cell: SessionCell) -> bool:
@@ -207,64 +210,81 @@ def usd_of(facts: DrawFacts, cell: SessionCell) -> float | None:
     return tokens * cell.usd_per_million_tokens / 1e6
 
 
-def summarise(
-    cell: SessionCell, draws: Iterable[DrawOutcome], controls: Iterable[DrawOutcome] = ()
-) -> CellSession:
-    """Return the summary of a cell's draws in one session.
+@dataclass(slots=True)
+class Tally:
+    """The summary of a cell's draws, as they come."""
 
-    Args:
-        cell: the cell.
-        draws: its draws, in the order in which they came.
-        controls: draws of another prompt, which only cost.
-    """
-    draws = tuple(draws)
-    facts = [each for each in map(_facts_of, draws) if each is not None]
-    paid = [*facts, *(each for each in map(_facts_of, controls) if each is not None)]
-    usd = [usd_of(each, cell) for each in paid]
-    known_usd = [each for each in usd if each is not None]
-    cached = [each.cached_tokens for each in facts if each.cached_tokens is not None]
-    return CellSession(
-        cell=cell,
-        totals=tuple(draw.total for draw in draws if isinstance(draw, Draw)),
-        invalid=sum(isinstance(draw, InvalidDraw) for draw in draws),
-        missed=sum(isinstance(draw, MissedDraw) for draw in draws),
-        models=_distinct(each.model for each in facts),
-        fingerprints=_distinct(each.fingerprint for each in facts),
-        backends=_distinct(each.backend for each in facts),
-        latency_ms=median(each.latency_s * 1e3 for each in facts) if facts else None,
-        usd=math.fsum(known_usd) if known_usd and len(known_usd) == len(usd) else None,
-        cached_tokens=sum(cached) if cached else None,
-    )
+    cell: SessionCell
+    _totals: list[float] = field(default_factory=list[float])
+    _invalid: int = 0
+    _missed: int = 0
+    _models: set[str] = field(default_factory=set[str])
+    _fingerprints: set[str] = field(default_factory=set[str])
+    _backends: set[str] = field(default_factory=set[str])
+    _latencies_s: list[float] = field(default_factory=list[float])
+    _usd: list[float] = field(default_factory=list[float])
+    _is_priced: bool = True
+    _cached: int | None = None
+
+    def take(self, outcome: DrawOutcome) -> None:
+        """Add a draw."""
+        match outcome:
+            case Draw():
+                self._totals.append(outcome.total)
+                self._take_call(outcome.facts)
+            case InvalidDraw():
+                self._invalid += 1
+                self._take_call(outcome.facts)
+            case MissedDraw():
+                self._missed += 1
+            case _:
+                assert_never(outcome)
+
+    def take_control(self, outcome: DrawOutcome) -> None:
+        """Add a draw of another prompt, of which only the price counts."""
+        if not isinstance(outcome, MissedDraw):
+            self._take_price(outcome.facts)
+
+    def summary(self) -> CellSession:
+        """Return the summary of the draws so far."""
+        latencies = self._latencies_s
+        return CellSession(
+            cell=self.cell,
+            totals=tuple(self._totals),
+            invalid=self._invalid,
+            missed=self._missed,
+            models=_sorted(self._models),
+            fingerprints=_sorted(self._fingerprints),
+            backends=_sorted(self._backends),
+            latency_ms=median(latencies) * 1e3 if latencies else None,
+            usd=math.fsum(self._usd) if self._usd and self._is_priced else None,
+            cached_tokens=self._cached,
+        )
+
+    def _take_call(self, facts: DrawFacts) -> None:
+        self._models.add(facts.model)
+        self._fingerprints.add(facts.fingerprint)
+        self._backends.add(facts.backend)
+        self._latencies_s.append(facts.latency_s)
+        if facts.cached_tokens is not None:
+            self._cached = (self._cached or 0) + facts.cached_tokens
+        self._take_price(facts)
+
+    def _take_price(self, facts: DrawFacts) -> None:
+        usd = usd_of(facts, self.cell)
+        if usd is None:
+            self._is_priced = False
+        else:
+            self._usd.append(usd)
 
 
-def counted_nights(sessions: Iterable[Session]) -> Mapping[tuple[str, str, date], str]:
-    """Return the key of the first closed night of each suite, epoch and date.
-
-    Which one that is depends on when it started only, never on its values.
-    """
-    first: dict[tuple[str, str, date], Session] = {}
-    for session in sessions:
-        if session.epoch is None or session.suite is None or not session.is_closed:
-            continue
-        of = session.suite, session.epoch, session.date
-        if of not in first or _order_of(session) < _order_of(first[of]):
-            first[of] = session
-    return {of: session.key for of, session in first.items()}
+def summarise(cell: SessionCell, draws: Iterable[DrawOutcome]) -> CellSession:
+    """Return the summary of a cell's draws in one session, in the order in which they came."""
+    tally = Tally(cell)
+    for draw in draws:
+        tally.take(draw)
+    return tally.summary()
 
 
-def _order_of(session: Session) -> tuple[datetime, str]:
-    return datetime.fromisoformat(session.started_at), session.key
-
-
-def _facts_of(outcome: DrawOutcome) -> DrawFacts | None:
-    match outcome:
-        case Draw() | InvalidDraw():
-            return outcome.facts
-        case MissedDraw():
-            return None
-        case _:
-            assert_never(outcome)
-
-
-def _distinct(texts: Iterable[str]) -> tuple[str, ...]:
-    return tuple(sorted({text for text in texts if text}))
+def _sorted(texts: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(filter(None, texts)))

@@ -6,14 +6,12 @@ import pytest
 
 from repro_gate.core.history import (
     KeptDraw,
-    Session,
-    SessionKind,
-    counted_nights,
+    Tally,
     date_of,
     summarise,
 )
 from repro_gate.core.logprobs.draw import DrawFacts, InvalidDraw, MissedDraw
-from tests.fakes.history import EPOCH, draw_of, session_cell_of
+from tests.fakes.history import draw_of, session_cell_of
 from tests.fakes.scoring import MODEL
 
 CELL = session_cell_of(tokens=50, usd_per_million_tokens=2.0, center=-1.5, bound=8.0)
@@ -22,42 +20,16 @@ INVALID = InvalidDraw(reason="other tokens", facts=DrawFacts(model="other", late
 FAR = draw_of([-156.5], fireworks_backend_host="h2", fireworks_cached_prompt_tokens="30")
 
 
-def night(key: str, hour: int, *, is_closed: bool = True, suite: str = "hosted") -> Session:
-    """Return a night that starts at an hour of one date."""
-    return Session(
-        key=key,
-        kind=SessionKind.NIGHT,
-        suite=suite,
-        epoch=EPOCH,
-        started_at=f"2026-01-02T{hour:02}:00:00+00:00",
-        tool="0.1.0",
-        is_closed=is_closed,
-    )
-
-
-def test_the_first_closed_night_of_a_date_counts() -> None:
-    """Another attempt, a night that was killed and a check do not."""
-    torn, second, first, other = (
-        night("torn", 1, is_closed=False),
-        night("second", 3),
-        night("first", 2),
-        night("other", 1, suite="other"),
-    )
-    check = replace(first, kind=SessionKind.CHECK, epoch=None)
-
-    counted = counted_nights([torn, second, first, other, check])
-
-    assert counted == {
-        ("hosted", EPOCH, first.date): "first",
-        ("other", EPOCH, first.date): "other",
-    }
-
-
 def test_a_summary_keeps_every_kind_of_draw() -> None:
     """Sums, far ones, faults, who answered, how fast, and the price of what was answered."""
     plain = draw_of([-1.0, -0.5], fireworks_backend_host="h1")
 
-    found = summarise(CELL, [plain, FAR, INVALID, MISSED], controls=[plain])
+    tally = Tally(CELL)
+    for draw in (plain, FAR, INVALID, MISSED):
+        tally.take(draw)
+    for control in (plain, MISSED):
+        tally.take_control(control)
+    found = tally.summary()
 
     assert found.totals == (-1.5, -156.5)
     assert found.far == (-156.5,)

@@ -19,7 +19,7 @@ from repro_gate.core.axes import AxesReport, Bounds, CellEffect, Experiment
 from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
-from repro_gate.core.history import KeptDraw, Session, SessionKind, summarise
+from repro_gate.core.history import KeptDraw, Session, SessionKind, Tally, summarise
 from repro_gate.core.issues import IssueMarker, PostedIssue
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
@@ -207,6 +207,7 @@ UNCHECKED: dict[type, str] = {
     AxesReport: "computed from a measurement",
     Bounds: "computed from a measurement",
     Session: "read from a header that is checked",
+    Tally: "it grows while a session is read",
 }
 """Types without checks, each with the reason."""
 

@@ -31,6 +31,40 @@ def write_atomically(file: Path, content: str | bytes) -> None:
         raise OSError(error.errno, error.strerror, str(file)) from error
 
 
+@contextlib.contextmanager
+def created(file: Path) -> Iterator[BinaryIO]:
+    """Yield a stream whose content becomes a new file in one step, if nothing is raised.
+
+    Raises:
+        FileExistsError: there is such a file by then, which stays as it is.
+        OSError: it cannot be written.
+    """
+    descriptor, temporary = _new_temporary(file.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+            temporary.chmod(0o644)
+            # Unlike a renamed file, a link never replaces another one.
+            os.link(temporary, file)
+        sync_folder(file.parent)
+    except OSError as error:
+        # A full disk names no file.
+        raise OSError(error.errno, error.strerror, str(file)) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to the disk; raises OSError."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _replace(file: Path, content: str | bytes) -> None:
     descriptor, temporary = _new_temporary(file.parent)
     try:

@@ -5,7 +5,7 @@ may have a hundred thousand of them.
 """
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final, TypeAlias, assert_never
@@ -67,19 +67,27 @@ def fingerprint_of(
     return digest_of({"cells": digests, "tolerance": asdict(tolerance)})
 
 
-class DrawLogFile:
-    """The draws of one check, in an append-only file.
+class DrawLines:
+    """Draws in an append-only file after a header.
 
     Each draw is handed to the operating system before `note` returns: killing the process loses
     no draw, and can only tear the last line.
     """
 
-    def __init__(self, file: Path, *, fingerprint: str, started_at: str, resume: bool) -> None:
+    def __init__(
+        self, file: Path, *, header: bytes, require: Callable[[bytes], None], resume: bool
+    ) -> None:
         """Start a new log, or resume the existing one.
 
+        Args:
+            file: the log.
+            header: the first line of a new log.
+            require: raises ValueError or `InputInvalid` for the header of a log to resume.
+            resume: keep the draws of an existing log.
+
         Raises:
-            InputInvalid: the log to resume belongs to another plan, is broken, or is not a
-                regular file.
+            InputInvalid: the log to resume has another header, is broken, or is not a regular
+                file.
             OSError: the file cannot be written.
         """
         self._file = file
@@ -87,8 +95,8 @@ class DrawLogFile:
         """Where the line of each known draw starts; lines are read again when needed."""
         self._log = AppendLog(file, resume=resume, content="a draw")
         try:
-            if not self._index(fingerprint):
-                self._log.append(json_line(_header(fingerprint, started_at)))
+            if not self._index(require):
+                self._log.append(header)
         except BaseException:
             self._log.close()
             raise
@@ -119,12 +127,12 @@ class DrawLogFile:
         """Close the file; safe to call more than once."""
         self._log.close()
 
-    def _index(self, fingerprint: str) -> bool:
+    def _index(self, require: Callable[[bytes], None]) -> bool:
         """Index the known draws, and return whether there is a header."""
         has_header = False
         for line in self._log.lines():
             if not has_header:
-                self._require_header(line.data, fingerprint)
+                self._require_header(line.data, require)
                 has_header = True
                 continue
             (cell, purpose, count), outcome = self._parsed(line.data, line.place)
@@ -133,24 +141,43 @@ class DrawLogFile:
                 self._offsets[key] = line.offset
         return has_header
 
-    def _require_header(self, line: bytes, fingerprint: str) -> None:
+    def _require_header(self, line: bytes, require: Callable[[bytes], None]) -> None:
         try:
-            header = json_object(line)
+            require(line)
         except ValueError as error:
             raise self._log.invalid("line 1", error) from error
-        validate(header, schema="draws-v1", file=self._file)
-        if header.get("fingerprint") != fingerprint:
-            expected = (
-                f"the draws of the plan {fingerprint}; start the check again without --resume"
-            )
-            found = f"those of the plan {header.get('fingerprint')}"
-            raise InputInvalid.at(self._file, "line 1", expected=expected, found=found)
 
     def _parsed(self, line: bytes, place: str) -> tuple[DrawKey, DrawOutcome]:
         try:
             return from_line(line)
         except (ValueError, OverflowError) as error:
             raise self._log.invalid(place, error) from error
+
+
+class DrawLogFile(DrawLines):
+    """The draws of one check."""
+
+    def __init__(self, file: Path, *, fingerprint: str, started_at: str, resume: bool) -> None:
+        """Start a new log, or resume the existing one of the same plan; see `DrawLines`."""
+
+        def require(line: bytes) -> None:
+            header = read_header(line, file)
+            if header.get("fingerprint") != fingerprint:
+                expected = (
+                    f"the draws of the plan {fingerprint}; start the check again without --resume"
+                )
+                found = f"those of the plan {header.get('fingerprint')}"
+                raise InputInvalid.at(file, "line 1", expected=expected, found=found)
+
+        header = json_line(_header(fingerprint, started_at))
+        super().__init__(file, header=header, require=require, resume=resume)
+
+
+def read_header(line: bytes, file: Path) -> dict[str, Any]:
+    """Return the first line of a draw log; raises ValueError or `InputInvalid`."""
+    header = json_object(line)
+    validate(header, schema="draws-v1", file=file)
+    return header
 
 
 def _header(fingerprint: str, started_at: str) -> dict[str, object]:
