@@ -87,6 +87,7 @@ from tests.fakes.reports import (
     shard_report_of,
 )
 from tests.fakes.scoring import baseline_of, plan_of, suite_of_logprobs
+from tests.fakes.timelines import timeline_of
 from tests.fakes.values import (
     cell_of,
     contrast_of,
@@ -140,6 +141,7 @@ KEPT_DRAW = KeptDraw(
 CELL_SESSION = replace(
     summarise(SESSION_CELL, [Draw(logprobs=(-1.0,))]), latency_ms=1.0, usd=1.0, cached_tokens=1
 )
+TIMELINE = timeline_of()
 NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
@@ -195,6 +197,10 @@ SAMPLES: tuple[object, ...] = (
     CELL_SESSION,
     watch_of(),
     watch_report_of(alarm_of()),
+    replace(TIMELINE.cells[0].points[0], far=(-1.0,)),
+    TIMELINE,
+    replace(TIMELINE.pairs[0].points[-1], khat=0.5, khat_bar=0.7),
+    replace(TIMELINE.services[0].points[0], cached_tokens=1),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {

@@ -47,23 +47,24 @@ class Plot:
     times: Axis
     values: Axis
     height: float
+    is_dense: bool = False
+    """Whether positions are whole, so that many points share a few of them."""
 
     def x(self, time: float) -> float:
         """Return the horizontal position of a time."""
-        return self.times.place(time, WIDTH)
+        place = self.times.place(time, WIDTH)
+        return float(round(place)) if self.is_dense else place
 
     def y(self, value: float) -> float:
         """Return the vertical position of a value."""
         return self.height - self.values.place(value, self.height)
 
     def columns(self, points: Iterable[tuple[float, Sequence[float]]]) -> tuple[Column, ...]:
-        """Return points in order of their time, merged where there are more than columns."""
-        placed = [(self.x(time), tuple(values)) for time, values in points if values]
-        if len(placed) <= MAX_DOTS:
-            return tuple(placed)
+        """Return points in order of their time, with those at the same position merged."""
+        placed = ((self.x(time), values) for time, values in points if values)
         return tuple(
-            (float(x), tuple(value for _, values in group for value in values))
-            for x, group in groupby(placed, key=lambda point: int(point[0]))
+            (x, tuple(value for _, values in group for value in values))
+            for x, group in groupby(placed, key=lambda point: point[0])
         )
 
     def dots(self, points: Iterable[tuple[float, float]]) -> str:

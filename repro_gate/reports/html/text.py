@@ -20,19 +20,22 @@ _INVISIBLE: Final = frozenset(
         ),
     )
 )
+_ISOLATED: Final = Markup('<bdi class="t" translate="no">{}</bdi>')
 _MAX_MARKS: Final = 2
 """More combining marks on one character would cover the lines above and below."""
 
 
 def visible(text: str) -> Markup:
     """Return untrusted text as markup in which every character is seen in its order."""
+    if len(text) <= MAX_LENGTH and text.isascii() and text.isprintable():
+        return _ISOLATED.format(text)
     parts = [
         Markup('<i class="e">{}</i>').format(run) if is_escape else Markup("{}").format(run)
         for is_escape, run in _runs(text[:MAX_LENGTH])
     ]
     if len(text) > MAX_LENGTH:
         parts.append(Markup('<span class="more">{}</span>').format(_more(text)))
-    return Markup('<bdi class="t" translate="no">{}</bdi>').format(Markup().join(parts))
+    return _ISOLATED.format(Markup().join(parts))
 
 
 def plain(text: str) -> str:

@@ -1,0 +1,1 @@
+"""The history of hosted models: what it shows."""
