@@ -388,6 +388,10 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
     again: Annotated[
         bool, typer.Option("--again", help="Re-record cells that already have a baseline.")
     ] = False,
+    add: Annotated[
+        bool,
+        typer.Option("--add", help="Add draws of another session to the baselines that exist."),
+    ] = False,
     prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned baselines.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted recording from its draw log.")
@@ -419,6 +423,7 @@ def record_baseline(  # noqa: PLR0913 -- one parameter for each option
         )
         options = RecordOptions(
             again=again,
+            add=add,
             prune=prune,
             resume=resume,
             output=reports,

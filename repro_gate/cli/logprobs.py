@@ -28,6 +28,7 @@ from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Scorer
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms
 
 _BYTES_PER_TOKEN = 4
 
@@ -67,15 +68,19 @@ def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterat
             )
 
 
-def calibration_line(plan: LogprobPlan, cells: Iterable[LogprobCell]) -> str | None:
+def calibration_line(
+    plan: LogprobPlan, cells: Iterable[LogprobCell], *, adds: bool = False
+) -> str | None:
     """Return the estimate for recording cells; None without hosted cells.
+
+    A session that is added needs no call for the tokens of a cell.
 
     Tokens are estimated by length, as their number is known after the first call of each cell.
     """
     hosted = [cell for cell in cells if _is_hosted(cell.policy)]
     if not hosted:
         return None
-    each = plan.suite.tolerance.calibration_draws + 1
+    each = plan.suite.tolerance.calibration_draws + (not adds)
     # Each model's echo is compared with generated tokens until the result is clear.
     longest: dict[tuple[str, str], int] = {}
     for cell in hosted:
@@ -171,6 +176,9 @@ def plan_lines(suites: Iterable[PreparedSuite]) -> Iterator[str]:
     """Yield what would be drawn, and the cost."""
     ready = [(suite.plan, suite.preflight) for suite in suites if suite.preflight is not None]
     for plan, found in ready:
+        if found.sessions is not None:
+            claim = format_false_alarms(plan.suite.tolerance, found.sessions)
+            yield f"suite {plan.suite.name}: false alarms: {claim}"
         cells, draws = len(plan.cells), len(found.comparable) * plan.suite.tolerance.draws
         problems = [one.reason for one in found.decided.values() if isinstance(one, Inconclusive)]
         for reason, count in Counter(problems).items():

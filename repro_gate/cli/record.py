@@ -38,7 +38,9 @@ from repro_gate.cli.update import (
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.outcome import ExitCode
+from repro_gate.core.text import digest_of
 from repro_gate.errors import UsageInvalid
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms
 
 _LOG = "calibration.jsonl"
 
@@ -48,6 +50,7 @@ class RecordOptions:
     """The options of `record-baseline`."""
 
     again: bool
+    add: bool
     prune: bool
     resume: bool
     output: Path
@@ -57,6 +60,8 @@ class RecordOptions:
 
 def run_record(session: Session, options: RecordOptions) -> ExitCode:
     """Draw, show the baselines, ask, write them, and return the exit code."""
+    if options.again and options.add:
+        raise UsageInvalid("--again replaces a baseline and --add extends it; choose one")
     if not options.dry_run:
         refuse_under_ci(os.environ, what="baselines")
     plans = session.logprob_plans()
@@ -66,7 +71,7 @@ def run_record(session: Session, options: RecordOptions) -> ExitCode:
     workspace = wiring.workspace_for(session)
     with ExitStack() as stack:
         if options.dry_run:
-            return _print_plan(_recordings(workspace, plans, options, stack))
+            return _print_plan(_recordings(workspace, plans, options, stack), adds=options.add)
         stack.enter_context(wiring.update_lock(workspace))
         sweep(workspace.snapshots, trees=wiring.SNAPSHOT_FOLDERS)
         recordings = _recordings(workspace, plans, options, stack)
@@ -88,21 +93,26 @@ def _recordings(
     suites = [
         (plan, stack.enter_context(closing(wiring.scorer_for(workspace, plan)))) for plan in plans
     ]
-    return plan_recordings(suites, baselines=workspace.baselines, again=options.again)
+    return plan_recordings(
+        suites,
+        baselines=workspace.baselines,
+        again=options.again,
+        adds_at=wiring.now() if options.add else None,
+    )
 
 
-def _print_plan(recordings: Sequence[Recording]) -> ExitCode:
+def _print_plan(recordings: Sequence[Recording], *, adds: bool) -> ExitCode:
     """Print the planned draws and their cost, without any call."""
     for one in recordings:
-        for line in _plan_lines(one):
+        for line in _plan_lines(one, adds=adds):
             print_line(line)
     print_line("nothing was recorded (dry run)")
     return ExitCode.INCONCLUSIVE
 
 
-def _plan_lines(one: Recording) -> Iterator[str]:
+def _plan_lines(one: Recording, *, adds: bool) -> Iterator[str]:
     suite, cells = one.plan.suite, len(one.plan.cells)
-    if len(one.refused) < cells:
+    if len(one.refused) < cells and not adds:
         yield f"suite {suite.name}: {one.unchanged} of {cells} cells keep their baseline"
     kinds = Counter(wanted.kind.value for wanted in one.wanted)
     for kind, count in kinds.items():
@@ -113,17 +123,23 @@ def _plan_lines(one: Recording) -> Iterator[str]:
     cells_to_draw = [wanted.cell for wanted in one.wanted] + [
         refused.cell for refused in one.refused
     ]
+    if adds:
+        # What is refused keeps its baseline.
+        cells_to_draw = [wanted.cell for wanted in one.wanted]
     yield from key_lines(cell.policy for cell in cells_to_draw)
-    line = calibration_line(one.plan, cells_to_draw)
+    line = calibration_line(one.plan, cells_to_draw, adds=adds)
     if line is not None:
-        yield f"{line}, if no other cell has a baseline" if one.refused else line
+        yield f"{line}, if no other cell has a baseline" if one.refused and not adds else line
 
 
 def _calibrate(recordings: Sequence[Recording], options: RecordOptions) -> None:
     make_report_folder(options.output)
     sweep(options.output, trees=())
     cells = {one.plan.suite.name: [wanted.cell for wanted in one.wanted] for one in recordings}
-    lines = [calibration_line(one.plan, cells[one.plan.suite.name]) for one in recordings]
+    lines = [
+        calibration_line(one.plan, cells[one.plan.suite.name], adds=options.add)
+        for one in recordings
+    ]
     keys = key_lines(cell.policy for each in cells.values() for cell in each)
     for line in (*keys, *filter(None, lines)):
         warn(f"repro-gate: {line}")
@@ -131,7 +147,13 @@ def _calibrate(recordings: Sequence[Recording], options: RecordOptions) -> None:
         options.output / _LOG,
         fingerprint=fingerprint_of(
             [wanted.cell for one in recordings for wanted in one.wanted],
-            baselines={},
+            # The draws of a session are not those of the next one.
+            baselines={
+                wanted.cell.id: digest_of([before.recorded_at, *before.totals])
+                for one in recordings
+                for wanted in one.wanted
+                if (before := wanted.extends) is not None
+            },
             tolerance=recordings[0].plan.suite.tolerance,
         ),
         started_at=wiring.now(),
@@ -226,12 +248,16 @@ def _lines(one: Recording) -> Iterator[str]:
             yield f"draws      {refused.cell.id}: {draws}"
     for doubt in one.doubts:
         yield f"undetermined {one.plan.suite.name}: {doubt}"
+    if one.baselines:
+        suite = one.plan.suite
+        yield f"{suite.name}: false alarms: {format_false_alarms(suite.tolerance, one.sessions)}"
 
 
 def _words(baseline: Baseline) -> str:
-    noise = baseline.noise
+    noise, sessions = baseline.noise, len(baseline.all_sessions)
+    several = f" in {sessions} sessions" if sessions > 1 else ""
     return (
-        f"{len(baseline.draws)} draws of {len(baseline.encoding.response)} tokens, median "
+        f"{len(baseline.draws)} draws{several} of {len(baseline.encoding.response)} tokens, median "
         f"{noise.center:.3f} nats, standard deviation {noise.deviation:.3f}, "
         f"{100 * noise.atom:.0f} % identical"
     )

@@ -151,7 +151,7 @@ def _change(change: GoldenChange) -> Iterator[str]:
             yield title
             yield from (_detail(f"- {_beginning(golden)}") for golden in [before] if golden)
             yield from (_detail(f"+ {_beginning(golden)}") for golden in [after] if golden)
-        case ChangeKind.UPDATED | ChangeKind.REDEFINED:
+        case ChangeKind.UPDATED | ChangeKind.EXTENDED | ChangeKind.REDEFINED:
             if before is not None and after is not None:
                 yield from _rewritten(title, before, after)
         case _:

@@ -10,6 +10,7 @@ from repro_gate.core.outcome import Outcome, decide, exit_code_for
 from repro_gate.core.report import CheckResult, FinishedCheck, GateReport, UnfinishedCheck
 from repro_gate.core.tokens.generation import text_of
 from repro_gate.core.tokens.modes import Level
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms
 from repro_gate.reports.findings.logprob_wording import LOGPROB_WORDS
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.modes import invariances
@@ -104,6 +105,15 @@ class FindingSummary:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuiteRate:
+    """The false-alarm rate of one suite of log-probabilities."""
+
+    suite: str
+    claim: str
+    """With what it holds for, or why none is stated."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Summary:
     """What a person looks for first. All of it follows from `result`."""
 
@@ -116,6 +126,8 @@ class Summary:
     """Those of tokens first, in the order of the matrix; the same order as in `result`."""
     modes: tuple[ModeSummary, ...]
     """Of served models whose suite compares answers in modes."""
+    false_alarms: tuple[SuiteRate, ...]
+    """Of the suites of log-probabilities."""
     findings: tuple[FindingSummary, ...]
     """Of the token gate first, its grades before its cells; a cell that agrees is none."""
 
@@ -130,11 +142,18 @@ def summary_of(result: CheckResult) -> Summary:
                 counts=_counts([report]),
                 cells=tuple(_cells(report)),
                 modes=tuple(_modes(report)),
+                false_alarms=tuple(_false_alarms(report)),
                 findings=(*_token_findings(report), *_logprob_findings(report)),
             )
         case UnfinishedCheck(exit_code=code):
             return Summary(
-                outcome=None, exit_code=code, counts=_counts([]), cells=(), modes=(), findings=()
+                outcome=None,
+                exit_code=code,
+                counts=_counts([]),
+                cells=(),
+                modes=(),
+                false_alarms=(),
+                findings=(),
             )
         case _:
             assert_never(result)
@@ -205,6 +224,12 @@ def _modes(report: GateReport) -> Iterator[ModeSummary]:
                 running=entry.running,
                 missed=entry.missed,
             )
+
+
+def _false_alarms(report: GateReport) -> Iterator[SuiteRate]:
+    for part in report.logprobs:
+        claim = format_false_alarms(part.tolerance, part.sessions)
+        yield SuiteRate(suite=one_line(part.suite), claim=one_line(claim))
 
 
 def _token_findings(report: GateReport) -> Iterator[FindingSummary]:

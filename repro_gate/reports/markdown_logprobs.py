@@ -13,13 +13,13 @@ from repro_gate.core.outcome import Outcome, outcome_of_suite, outcome_of_verdic
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.logprob_evidence import shift_of
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms
 from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
     describe_logprob_control,
     describe_suite_test,
     describe_weights,
     format_effective_size,
-    format_false_alarms,
     format_khat,
     format_mean_weight,
     format_pair,
@@ -68,7 +68,7 @@ def _whole(part: LogprobReport) -> Iterator[Block]:
     yield figure_block(suite_test_lines(part.suite_test, part.tolerance))
     yield [
         *([] if agreement is None else [f"- **Cells that agree**: {agreement}"]),
-        f"- **False alarms**: {format_false_alarms(part.tolerance)}",
+        f"- **False alarms**: {format_false_alarms(part.tolerance, part.sessions)}",
         f"- **Cost**: {logprob_summary.format_cost(part.spending)}",
     ]
 

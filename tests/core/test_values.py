@@ -24,6 +24,7 @@ from repro_gate.core.issues import IssueMarker, PostedIssue
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
+from repro_gate.core.logprobs.sessions import SessionNoise
 from repro_gate.core.logprobs.verdicts import Deciding, Outlying
 from repro_gate.core.matrix import PromptSpec, Variant, plan
 from repro_gate.core.report import (
@@ -153,7 +154,18 @@ SAMPLES: tuple[object, ...] = (
     SCORED_TWICE,
     judge_alignment([SCORED_TWICE]),
     BASELINE,
-    *BASELINE.all_sessions,
+    BASELINE.session_totals,
+    SessionNoise(
+        sessions=5,
+        draws=1,
+        first="x",
+        last="y",
+        within=0.1,
+        between=0.1,
+        p_value=0.1,
+        missed=0.1,
+        band=0.1,
+    ),
     CI_RUN,
     PostedComment(id=1, url="u", marker=replace(MARKER, writer=Writer(run=RUN, job="0" * 12))),
     Keep("x"),

@@ -52,6 +52,7 @@ def test_findings_outcome_and_counts_stand_first() -> None:
             }
         ],
         "modes": [],
+        "false_alarms": [],
         "findings": [],
     }
 

@@ -14,7 +14,7 @@ from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
-from repro_gate.reports.findings.logprob_wording import format_false_alarms
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms
 from repro_gate.reports.terminal import render_terminal
 from tests.fakes.logprob_reports import (
     effect_of,

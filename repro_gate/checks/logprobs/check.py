@@ -133,6 +133,7 @@ class _Judge:
                 tokens=runner.collector.tokens,
                 usd=runner.collector.priced / 1e6,
             ),
+            sessions=self._preflight.sessions,
         )
 
     def _cell_report(self, cell: LogprobCell) -> LogprobCellReport:

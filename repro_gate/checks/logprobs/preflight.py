@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from repro_gate.checks.tokens.record import orphans_of
 from repro_gate.core.logprobs.baseline import Baseline
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
+from repro_gate.core.logprobs.sessions import SessionNoise, SessionTotals
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, Scorer
+from repro_gate.statistics.sessions import session_noise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +31,8 @@ class Preflight:
     """Prompt and response tokens of one draw of every comparable cell."""
     fingerprint: str
     """Changes with the plan, the tolerance and every baseline."""
+    sessions: SessionNoise | None = None
+    """What the baselines of the comparable cells show about sessions."""
 
 
 def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReader) -> Preflight:
@@ -47,6 +51,7 @@ def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReade
             decided |= {cell.id: problem for cell in plan.cells if cell.policy == policy}
     recorded = {source: baselines.recorded(source) for source in sources.values()}
     comparable: list[LogprobCell] = []
+    sessions: list[SessionTotals] = []
     tokens, digest = 0, hashlib.sha256(repr(plan.suite.tolerance).encode())
     for cell, baseline in _read_all(plan, sources, recorded, baselines):
         reason = _reason_against(cell, baseline, plan.suite.tolerance)
@@ -54,6 +59,7 @@ def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReade
             decided[cell.id] = Unrecorded(reason=reason or "there is no baseline")
             continue
         comparable.append(cell)
+        sessions.append(baseline.session_totals)
         tokens += len(baseline.encoding.prompt) + len(baseline.encoding.response)
         digest.update(_identity(baseline))
     return Preflight(
@@ -63,6 +69,7 @@ def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReade
         orphans=tuple(orphans_of(baselines.recorded, recorded, claimed=plan.claimed)),
         tokens=tokens,
         fingerprint=digest.hexdigest(),
+        sessions=session_noise(sessions),
     )
 
 

@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import assert_never
 
@@ -15,23 +15,35 @@ from repro_gate.checks.logprobs.controls import (
 )
 from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
 from repro_gate.checks.logprobs.preflight import changes_against
+from repro_gate.checks.logprobs.sessions import joined, problem_of_adding
 from repro_gate.checks.tokens.record import ChangeKind
-from repro_gate.core.logprobs.baseline import DECIMALS, Baseline, deviations, fit_noise, outliers
+from repro_gate.core.logprobs.baseline import (
+    DECIMALS,
+    Baseline,
+    Noise,
+    deviations,
+    fit_noise,
+    outliers,
+)
 from repro_gate.core.logprobs.draw import Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.logprobs.sessions import SessionNoise, SessionTotals
 from repro_gate.core.logprobs.verdicts import Invalid
 from repro_gate.core.report import Note
 from repro_gate.core.tokens.golden import FactChange, Facts
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
+from repro_gate.statistics.sessions import session_noise
 
 _NO_CONTROL = (
     "its control could not be measured, so nothing shows that its log-probabilities depend on the "
     "prompt"
 )
 _DEAD_CONTROL = "another prompt gave the same log-probabilities, so no check of it could fail"
+_RECORD = "record the cell without --add"
+_AGAIN = "if the service changed for good, record the cell again with --again"
 _MAX_OTHERS = 256
 """Cells whose draws are used to estimate the noise of a policy."""
 
@@ -46,6 +58,11 @@ class Candidate:
     """What recording would do to its baseline."""
     changes: tuple[FactChange, ...] = ()
     before: Baseline | None = None
+
+    @property
+    def extends(self) -> Baseline | None:
+        """The baseline that a session is added to, if any."""
+        return self.before if self.kind is ChangeKind.EXTENDED else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +99,8 @@ class Recording:
     scorer: Scorer
     wanted: list[Candidate]
     refused: list[Refused]
+    kept: Mapping[str, SessionTotals]
+    """The draws of the baselines that there are, by the id of the cell."""
     unchanged: int
     """Cells that keep their baseline."""
     baselines: tuple[Baseline, ...] = ()
@@ -100,9 +119,19 @@ class Recording:
         self.baselines, self.doubts, self.notes = made.baselines, made.doubts, made.notes
         self.refused += made.refused
 
+    @property
+    def sessions(self) -> SessionNoise | None:
+        """What the baselines of the suite show about sessions, with those recorded here."""
+        made = {baseline.id: baseline.session_totals for baseline in self.baselines}
+        return session_noise({**self.kept, **made}.values())
+
 
 def plan_recordings(
-    suites: Iterable[tuple[LogprobPlan, Scorer]], *, baselines: BaselineReader, again: bool
+    suites: Iterable[tuple[LogprobPlan, Scorer]],
+    *,
+    baselines: BaselineReader,
+    again: bool,
+    adds_at: str | None = None,
 ) -> list[Recording]:
     """Return a recording for each suite; a cell of several suites is recorded by one of them.
 
@@ -110,13 +139,25 @@ def plan_recordings(
         suites: the plans, each with what scores it.
         baselines: the present baselines.
         again: also record cells that have a baseline.
+        adds_at: the time now, to add a session to the baselines instead of recording new ones.
     """
     recordings: list[Recording] = []
     for plan, scorer in suites:
-        wanted, refused = candidates(plan, scorer=scorer, baselines=baselines, again=again)
-        unchanged = len(plan.cells) - len(wanted) - len(refused)
+        found, refused = candidates(plan, scorer=scorer, baselines=baselines, again=True)
+        kept = {one.cell.id: one.before.session_totals for one in found if one.before is not None}
+        wanted = [one for one in found if again or one.kind is not ChangeKind.UPDATED]
+        if adds_at is not None:
+            wanted, unfit = _extended(found, plan, now=adds_at)
+            refused += unfit
         recordings.append(
-            Recording(plan=plan, scorer=scorer, wanted=wanted, refused=refused, unchanged=unchanged)
+            Recording(
+                plan=plan,
+                scorer=scorer,
+                wanted=wanted,
+                refused=refused,
+                kept=kept,
+                unchanged=len(plan.cells) - len(wanted) - len(refused),
+            )
         )
     drawn_by: dict[str, Recording] = {}
     for one in sorted(recordings, key=lambda recording: -recording.draws):
@@ -136,6 +177,26 @@ def local_models(recordings: Iterable[Recording]) -> dict[str, Facts]:
         for baseline in one.baselines
         if (model := models[baseline.id]) is not None
     }
+
+
+def _extended(
+    found: Iterable[Candidate], plan: LogprobPlan, *, now: str
+) -> tuple[list[Candidate], list[Refused]]:
+    """Return the cells whose baseline gets a session, and those that cannot get one now."""
+    wanted: list[Candidate] = []
+    refused: list[Refused] = []
+    draws = plan.suite.tolerance.calibration_draws
+    for one in found:
+        problem: tuple[str, str] | None = "it has no baseline that can be read", _RECORD
+        if one.before is not None:
+            problem = problem_of_adding(one.cell, one.before, draws=draws, now=now)
+        if problem is None:
+            wanted.append(replace(one, kind=ChangeKind.EXTENDED, changes=()))
+        else:
+            reason, remedy = problem
+            why = f"no session can be added: {reason}"
+            refused.append(Refused(cell=one.cell, reason=why, is_finding=False, remedy=remedy))
+    return wanted, refused
 
 
 def candidates(
@@ -175,21 +236,25 @@ def calibrate(
 
     An interruption is raised; the draws are in the log by then.
     """
+    started_at = now()
     looks, refused = _encoded(wanted, plan, collector.scorer)
     echoes = compare_echoes(looks.values(), scorer=collector.scorer)
     refused += _shifted(looks, echoes)
     collector.fill(dict.fromkeys(looks, plan.suite.tolerance.calibration_draws), looks)
     sound: list[Baseline] = []
-    spread = _spread(looks)
+    spread = _spread(wanted, looks)
     for one in wanted:
         if one.cell.id not in looks:
             continue
         look, facts = looks[one.cell.id], collector.scorer.facts(one.cell.policy)
-        made = _made_of(one, look, _others(one.cell, spread), facts=facts, recorded_at=now())
+        others = _others(one.cell, spread)
+        made = _made_of(one, look, others, facts=facts, recorded_at=now())
         if isinstance(made, Refused):
             refused.append(made)
-        else:
+        elif one.extends is None:
             sound.append(made)
+        else:
+            sound.append(joined(one.extends, made, others, started_at=started_at))
     found = _controlled(sound, plan, looks, collector)
     doubts = (f"weights of {target}: {doubt}" for target, doubt in expected_doubts(plan.suite))
     return Calibrated(
@@ -222,7 +287,8 @@ def _controlled(
             reasons[policy] = (f"{_NO_CONTROL}: {why}", False)
         elif controls[policy].failed:
             reasons[policy] = (_DEAD_CONTROL, True)
-    totals = {one.id: one.totals for one in sound}
+    # Without the sessions before, whose draws had controls of their own.
+    totals = {one.id: one.totals[-len(looks[one.id].made) :] for one in sound}
     for weights in importance_weights(
         plan.suite, totals, fixed=plan.suite.tolerance.calibration_draws
     ):
@@ -230,7 +296,7 @@ def _controlled(
             reason = f"weights of {weights.target}: {'; '.join(weights.problems)}"
             reasons.setdefault(weights.target, (reason, True))
     others = (f"not recorded, because {', '.join(reasons)} could not be", False)
-    cells = [(looks[one.id].cell, one.totals) for one in sound if reasons]
+    cells = [(looks[one.id].cell, totals[one.id]) for one in sound if reasons]
     return [
         Refused(cell=cell, reason=reason, is_finding=is_finding, totals=drawn)
         for cell, drawn in cells
@@ -248,10 +314,17 @@ def _shifted(looks: dict[str, DrawSet], echoes: EchoAlignment) -> Iterator[Refus
 def _encoded(
     wanted: Sequence[Candidate], plan: LogprobPlan, scorer: Scorer
 ) -> tuple[dict[str, DrawSet], list[Refused]]:
-    """Return a draw set for each cell whose prompt and response could be tokenized."""
-    looks: dict[str, DrawSet] = {}
+    """Return a draw set for each cell whose prompt and response could be tokenized.
+
+    A session is added in the tokens of the baseline; an answer in others is invalid.
+    """
+    looks = {
+        one.cell.id: _look(one.cell, one.extends.encoding, plan, answers_as=one.extends.answered_as)
+        for one in wanted
+        if one.extends is not None
+    }
     refused: list[Refused] = []
-    cells = [one.cell for one in wanted]
+    cells = [one.cell for one in wanted if one.extends is None]
     for cell, encoding in zip(cells, scorer.encode(cells), strict=True):
         match encoding:
             case Encoding():
@@ -294,12 +367,14 @@ def _candidate(
     return Candidate(cell=cell, source=source, kind=kind, changes=changes, before=before)
 
 
-def _look(cell: LogprobCell, encoding: Encoding, plan: LogprobPlan) -> DrawSet:
+def _look(
+    cell: LogprobCell, encoding: Encoding, plan: LogprobPlan, *, answers_as: str | None = None
+) -> DrawSet:
     return DrawSet(
         cell=cell,
         encoding=encoding,
         purpose=Purpose.CALIBRATION,
-        answers_as=None,
+        answers_as=answers_as,
         noise=None,
         factor=plan.suite.tolerance.outlier_factor,
     )
@@ -310,7 +385,11 @@ def _problem(look: DrawSet) -> Refused | None:
     problem = look.invalid or look.missed
     match problem:
         case Invalid(reason=reason):
-            return Refused(cell=look.cell, reason=reason, is_finding=True, totals=totals)
+            # Without a baseline, no answer is expected to name a model.
+            remedy = None if look.answers_as is None else _AGAIN
+            return Refused(
+                cell=look.cell, reason=reason, is_finding=True, totals=totals, remedy=remedy
+            )
         case Inconclusive(reason=reason, remedy=remedy):
             return Refused(
                 cell=look.cell, reason=reason, is_finding=False, totals=totals, remedy=remedy
@@ -321,12 +400,16 @@ def _problem(look: DrawSet) -> Refused | None:
             assert_never(problem)
 
 
-def _spread(looks: Mapping[str, DrawSet]) -> dict[str, dict[str, list[float]]]:
+def _spread(
+    wanted: Iterable[Candidate], looks: Mapping[str, DrawSet]
+) -> dict[str, dict[str, list[float]]]:
     """Return the deviations of draws from their medians, in nats, by policy and cell."""
     spread: dict[str, dict[str, list[float]]] = defaultdict(dict)
-    for look in looks.values():
-        if look.made:
-            found = deviations([draw.total for draw in look.draws])
+    for one in wanted:
+        look = looks.get(one.cell.id)
+        if look is not None and look.made:
+            before = () if one.extends is None else one.extends.totals
+            found = deviations([*before, *(draw.total for draw in look.draws)])
             spread[look.cell.policy.name][look.cell.id] = found
     return spread
 
@@ -357,12 +440,15 @@ def _made_of(
         provenance=facts,
         recorded_at=recorded_at,
     )
-    return _unsound(look, baseline) or baseline
+    problem = _unsound(look, baseline.noise)
+    if problem is None and one.extends is not None:
+        problem = _unsound(look, one.extends.noise)
+    return problem or baseline
 
 
-def _unsound(look: DrawSet, baseline: Baseline) -> Refused | None:
+def _unsound(look: DrawSet, noise: Noise) -> Refused | None:
     """Return why valid draws are refused as a baseline, or None."""
-    draws, noise = look.draws, baseline.noise
+    draws = look.draws
     totals = tuple(draw.total for draw in draws)
     models = sorted({draw.facts.model for draw in draws})
     if len(models) > 1:

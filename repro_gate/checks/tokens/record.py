@@ -35,6 +35,8 @@ class ChangeKind(StrEnum):
     NEW = "new"
     UPDATED = "updated"
     """The cell is the same; its tokens differ, or its log-probabilities were drawn again."""
+    EXTENDED = "extended"
+    """Draws of another session are added to a baseline."""
     REDEFINED = "redefined"
     """The matrix defines the cell differently by now."""
     REPAIRED = "repaired"

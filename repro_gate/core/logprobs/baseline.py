@@ -7,7 +7,11 @@ from statistics import median
 
 from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, Piece
-from repro_gate.core.logprobs.sessions import CalibrationSession, require_sessions
+from repro_gate.core.logprobs.sessions import (
+    CalibrationSession,
+    SessionTotals,
+    require_sessions,
+)
 from repro_gate.core.tokens.golden import Facts
 
 RESOLUTION_NATS = 1e-5
@@ -117,6 +121,11 @@ class Baseline:
         """The sessions of the draws, at least one."""
         only = CalibrationSession(started_at=self.recorded_at, draws=len(self.draws))
         return self.sessions or (only,)
+
+    @property
+    def session_totals(self) -> SessionTotals:
+        """The sums of the draws, by session."""
+        return SessionTotals(sessions=self.all_sessions, totals=self.totals)
 
 
 def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ()) -> Noise:

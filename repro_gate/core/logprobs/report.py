@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_finite, require_name, require_share
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Tolerance
+from repro_gate.core.logprobs.sessions import SessionNoise
 from repro_gate.core.logprobs.verdicts import Equivalence, Evidence, LogprobVerdict, TokenShift
 from repro_gate.core.tokens.verdicts import Orphan
 
@@ -252,6 +253,8 @@ class LogprobReport:
     weights: tuple[WeightReport, ...]
     controls: tuple[LogprobControl, ...]
     spending: Spending
+    sessions: SessionNoise | None = None
+    """What the baselines of the compared cells show about sessions; None without any."""
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -143,9 +143,6 @@ def _moved(evidence: Evidence) -> str:
             assert_never(evidence)
 
 
-SESSIONS: Final = "valid for noise between draws, not for noise that is constant within a session"
-
-
 def describe_suite_test(test: SuiteTest) -> Description:
     """Describe the test of a suite as a whole."""
     excluding = f"excluding {plural(test.left_out, 'cell')} that drifted"
@@ -218,19 +215,6 @@ def _equivalence(test: SuiteTest) -> Iterator[tuple[str, str]]:
         yield "equivalence", "not shown"
     elif test.verdict is not SuiteVerdict.DRIFT:
         yield "equivalence", describe_equivalence(test.equivalence)
-
-
-def format_false_alarms(tolerance: Tolerance) -> str:
-    """Return the false alarm rate, and how it is divided."""
-    rate = tolerance.false_alarm_rate
-    parts = (
-        (error_rates.CELLS_SHARE, "cells"),
-        (error_rates.SUITE_SHARE, "suite test"),
-        (error_rates.OUTLIERS_SHARE, "outliers"),
-        (error_rates.CONTROLS_SHARE, "A/A controls"),
-    )
-    shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
-    return f"at most {percent(rate)} for the suite as a whole ({shared}); {SESSIONS}"
 
 
 FORMULA = "w = exp(target - base), one for each item"

@@ -365,25 +365,6 @@ def test_suite_test_in_one_line() -> None:
     )
 
 
-def test_the_false_alarm_rate_is_divided() -> None:
-    """The parts add up to the stated rate."""
-    cells, whole, outliers, controls = (
-        percent(share * 0.05)
-        for share in (
-            error_rates.CELLS_SHARE,
-            error_rates.SUITE_SHARE,
-            error_rates.OUTLIERS_SHARE,
-            error_rates.CONTROLS_SHARE,
-        )
-    )
-
-    assert logprob_wording.format_false_alarms(Tolerance(false_alarm_rate=0.05)) == (
-        "at most 5 % for the suite as a whole "
-        f"({cells} cells, {whole} suite test, {outliers} outliers, {controls} A/A controls); "
-        "valid for noise between draws, not for noise that is constant within a session"
-    )
-
-
 def test_usable_weights_are_described() -> None:
     """The sentence has no reason."""
     assert logprob_wording.format_usability(weight_report_of()) == "These weights can be used."
