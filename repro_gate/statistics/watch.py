@@ -220,12 +220,14 @@ def _level(history: _History, night: int, column: int) -> Level:
 def _effect(history: _History, stream: Stream, start: int) -> float:
     """Return the shift since the start, in nats, of what a stream is about.
 
-    Where cells may have moved in both directions, it is the mean of their absolute shifts.
+    Where cells may have moved in both directions, it is the mean of their absolute shifts, with the
+    sign of the mean.
     """
     kind, place = _SIZED_BY[stream.kind], history.place_of(stream)
     if stream.kind is StreamKind.CHANGED and place is None:
         before, after = _medians(history.sizes.cells[kind], start)
-        return rounded(float(np.abs(after - before).mean()))
+        moved = after - before
+        return rounded(float(np.copysign(np.abs(moved).mean(), moved.mean())))
     before, after = _medians(history.sizes.of(kind, place), start)
     return rounded(float(after - before))
 
@@ -293,15 +295,13 @@ def _returned(history: _History, alarms: Sequence[Alarm]) -> Night | None:
     """Return since when the alarming streams are among the nights before the change again."""
     if not alarms:
         return None
-    first = 1 + max(history.nights.index(alarm.night) for alarm in alarms)
-    is_usual = np.ones(len(history.nights) - first, dtype=np.bool_)
+    is_usual = np.ones(len(history.nights), dtype=np.bool_)
     for alarm in alarms:
         values = history.values[:, history.streams.index(alarm.level.stream)]
         before = values[: history.nights.index(alarm.start)]
-        extreme = 1 + (before >= values[first:, np.newaxis]).sum(axis=1)
+        extreme = 1 + (before >= values[:, np.newaxis]).sum(axis=1)
         is_usual &= extreme > _USUAL_SHARE * (1 + len(before))
-    unusual = np.flatnonzero(~is_usual)
-    since = first + (int(unusual[-1]) + 1 if len(unusual) else 0)
+    since = 1 + int(np.flatnonzero(~is_usual).max(initial=0))
     return history.nights[since] if since < len(history.nights) else None
 
 

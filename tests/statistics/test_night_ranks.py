@@ -155,4 +155,5 @@ def test_the_start_of_a_change() -> None:
     counts = np.array(separated(40, 6))
 
     assert start_of(counts) == 40
+    assert start_of(np.array(separated(16, 25))) == 16
     assert start_of(counts, restarts=(42,)) == 42

@@ -51,7 +51,7 @@ def test_a_change_after_thirty_nights_is_drift_after_seven() -> None:
     assert found.state is WatchState.DRIFT
     assert found.since == nights[-1].date
     assert [alarm.start for alarm in found.alarms] == [nights[30]] * len(found.alarms)
-    assert {abs(alarm.effect) for alarm in found.alarms} == {0.2}
+    assert {alarm.effect for alarm in found.alarms} == {-0.2}
 
 
 def test_thirty_quiet_nights() -> None:
@@ -138,7 +138,8 @@ def test_far_draws_are_drift() -> None:
     """Whatever the median is: one draw in five that is far moves none."""
     distances = np.zeros((38, 1, 5))
     distances[30:, :, 0] = -60.0
-    found = evaluate(ONE, nights_of(ONE.epoch, distances))
+    watch = watch_of(1, floor_nats=5.0)
+    found = evaluate(watch, nights_of(watch.epoch, distances))
     far = [each for each in found.alarms if each.level.stream.kind is StreamKind.FAR]
 
     assert found.state is WatchState.DRIFT
@@ -154,6 +155,31 @@ def test_cells_that_move_in_both_directions_are_drift() -> None:
     suite = [each for each in found.alarms if each.level.stream.cell is None]
 
     assert [(each.level.stream.kind, each.effect) for each in suite] == [(StreamKind.CHANGED, 0.3)]
+
+
+def test_a_cell_moves_the_suite_by_no_more_than_its_bar() -> None:
+    """However far it is, as it once was -156.5 in place of -40."""
+    distances = np.zeros((37, 2, 5))
+    distances[30:, 0] = -116.5
+    watch = watch_of(2)
+    found = evaluate(watch, nights_of(watch.epoch, distances))
+    effects = {
+        (each.level.stream.kind, each.level.stream.cell): each.effect for each in found.alarms
+    }
+
+    assert effects[StreamKind.MEDIAN, None] == -4.0
+    assert effects[StreamKind.MEDIAN, "base--0"] == -116.5
+    assert effects[StreamKind.MEAN, "base--0"] == -8.0
+
+
+@pytest.mark.parametrize(("by", "kinds"), [(1e-5, 2), (4e-6, 0), (2e-5, 3)])
+def test_below_the_resolution_of_an_api_nights_are_alike(by: float, kinds: int) -> None:
+    """A draw that is 0.00001 off repeats the reference, and half of that is no shift."""
+    found = evaluate(ONE, exact(30, changed=10, by=by))
+    alarming = {each.level.stream.kind for each in found.alarms}
+
+    assert len(alarming) == kinds
+    assert (StreamKind.CHANGED in alarming) is (by > 1e-5)
 
 
 def test_an_alarm_stands_when_the_change_is_gone() -> None:
@@ -196,6 +222,15 @@ def test_a_change_that_stays_alarms_again_after_a_dismissal() -> None:
 
     assert evaluate(watch, nights[:43]).state is WatchState.WARNING
     assert evaluate(watch, nights).state is WatchState.DRIFT
+
+
+def test_no_warning_is_left_of_dismissed_nights() -> None:
+    """Also where the nights before them were a warning."""
+    nights = exact(30, changed=6, by=-0.5)
+    watch = dismissed(ONE, nights[-1])
+
+    assert evaluate(ONE, nights[:-1]).state is WatchState.WARNING
+    assert evaluate(watch, nights).state is WatchState.QUIET
 
 
 def test_a_dismissal_of_other_nights_ends_no_alarm() -> None:

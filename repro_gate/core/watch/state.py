@@ -121,7 +121,8 @@ class Alarm:
     after: float
     """Since the start."""
     effect: float
-    """The shift of the cell or of the suite since the start, in nats."""
+    """The shift of the cell or of the suite since the start, in nats. Where the cells of a suite
+    moved in both directions, the mean of their absolute shifts, with the sign of the mean."""
     is_drift: bool
     """Whether the effect reaches the floor, or draws are far."""
 
