@@ -42,22 +42,25 @@ class Confirmed:
         return {evidence: p for evidence, p in p_values.items() if p <= level}
 
 
-def is_suspicious(calibration: Floats, first: Floats) -> bool:
+def is_suspicious(calibration: Floats, first: Floats, *, by_distance: bool = False) -> bool:
     """Return whether the first look makes a second one necessary."""
-    return min(p_values(two_samples(calibration, first)).values()) <= SCREEN
+    samples = two_samples(calibration, first, by_distance=by_distance)
+    return min(p_values(samples).values()) <= SCREEN
 
 
-def confirm(calibration: Floats, first: Floats, second: Floats) -> Confirmed | None:
+def confirm(
+    calibration: Floats, first: Floats, second: Floats, *, by_distance: bool = False
+) -> Confirmed | None:
     """Return the result of both looks, or None when the second alone confirms nothing.
 
     The p-value of both looks together is valid by itself, so that screening and confirmation only
     lower the false-alarm rate.
     """
-    alone = p_values(two_samples(calibration, second))
+    alone = p_values(two_samples(calibration, second, by_distance=by_distance))
     confirmed = [evidence for evidence in Evidence if alone[evidence] <= CONFIRMATION]
     if not confirmed:
         return None
-    both = two_samples(calibration, np.concatenate([first, second]))
+    both = two_samples(calibration, np.concatenate([first, second]), by_distance=by_distance)
     together, factors = p_values(both), corrections(both)
     return Confirmed(
         p_values={name: min(1.0, factors[name] * together[name]) for name in confirmed}
@@ -70,6 +73,7 @@ def effect_of(
     draws: tuple[Floats, Floats],
     floor: float,
     of: Encoding,
+    by_distance: bool = False,
 ) -> tuple[Effect, bool]:
     """Return the size of a significant difference, and whether it exceeds the band.
 
@@ -78,10 +82,14 @@ def effect_of(
         draws: the calibration draws and the new ones, in nats.
         floor: the minimum allowed shift of a median, in nats.
         of: the tokens of the response.
+        by_distance: whether the distance over all tokens takes the place of the sum. It is beyond
+            its band, the mean of theirs, only if a token is beyond its own.
     """
     calibration, new = draws
     moved = shifts(calibration, new)
     allowed = bands(calibration, len(new), floor=floor)
+    if by_distance:
+        moved[0], allowed[0] = np.abs(moved[1:]).mean(), allowed[1:].mean()
     beyond = np.abs(moved) > allowed
     columns = {
         Evidence.EXACT_REPEATS: beyond,
@@ -90,12 +98,13 @@ def effect_of(
     }
     # A significant but small shift of the sum may come with a large one of a token.
     evidence = min(significant, key=lambda one: (not columns[one].any(), significant[one]))
+    column = _column(evidence, _excess(moved, allowed), by_distance=by_distance)
     effect = Effect(
         evidence=evidence,
         p_value=significant[evidence],
         shift=float(moved[0]),
         band=float(allowed[0]),
-        deciding=_deciding(_column(evidence, _excess(moved, allowed)), draws, floor=floor, of=of),
+        deciding=_deciding(column, draws, floor=floor, of=of),
         tokens=token_shifts(calibration, new, of),
     )
     return effect, bool(columns[evidence].any())
@@ -109,14 +118,17 @@ def _excess(moved: Floats, allowed: Floats) -> Floats:
     return excess
 
 
-def _column(evidence: Evidence, excess: Floats) -> int:
+def _column(evidence: Evidence, excess: Floats, *, by_distance: bool) -> int:
     """Return the index of the deciding column: 0 for the sum, then the tokens.
 
     Args:
         evidence: the statistic that found the difference.
         excess: the shift of each column, in bands.
+        by_distance: whether there is no sum, so that a token decides.
     """
     furthest = 1 + int(np.argmax(excess[1:]))
+    if by_distance:
+        return furthest
     match evidence:
         case Evidence.SUM:
             return 0

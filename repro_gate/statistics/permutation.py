@@ -8,7 +8,9 @@ Three statistics are computed on the same divisions:
 
 * Exact repeats: the number of identical pairs of a calibration draw and a new one; sensitive to any
   change of a service that mostly repeats itself exactly.
-* Sum: the difference of the mean log-probability of the whole response.
+* Sum: the difference of the mean log-probability of the whole response. Of lists of likely tokens
+  in its place the statistic S of LT (arXiv 2512.03816): the absolute difference of the means of a
+  token, averaged over the tokens.
 * Tokens: the largest standardised difference of the means of single tokens, maxT of Westfall and
   Young (1993); it finds what the sum hides, and corrects for the number of tokens.
 """
@@ -89,11 +91,6 @@ def as_column(totals: Sequence[float]) -> Floats:
     return np.asarray(totals, dtype=np.float64)[:, np.newaxis]
 
 
-def joined(first: Floats, second: Floats) -> Floats:
-    """Concatenate the draws of two looks."""
-    return np.concatenate([first, second])
-
-
 Key = TypeVar("Key")
 
 
@@ -122,6 +119,8 @@ class TwoSamples:
     pooled: Floats
     """n x T, in nats."""
     new: int
+    by_distance: bool = False
+    """Whether S takes the place of the sum."""
 
     @property
     def calibration(self) -> int:
@@ -133,9 +132,10 @@ class TwoSamples:
         return bool((np.ptp(self.pooled, axis=0) <= RESOLUTION_NATS).all())
 
 
-def two_samples(calibration: Floats, new: Floats) -> TwoSamples:
+def two_samples(calibration: Floats, new: Floats, *, by_distance: bool = False) -> TwoSamples:
     """Return the pooled draws; both are draws x tokens, in nats."""
-    return TwoSamples(pooled=np.concatenate([calibration, new]), new=len(new))
+    pooled = np.concatenate([calibration, new])
+    return TwoSamples(pooled=pooled, new=len(new), by_distance=by_distance)
 
 
 def corrections(samples: TwoSamples) -> dict[Evidence, float]:
@@ -161,9 +161,10 @@ def p_values(samples: TwoSamples, *, limit: int = MAX_LABELINGS) -> dict[Evidenc
     ways = labelings(samples.calibration, samples.new, limit=limit)
     extreme = dict.fromkeys(Evidence, 0)
     same, columns = same_pairs(samples.pooled), standardised(samples.pooled)
-    observed = _statistics(_observed(samples)[np.newaxis], same, columns)
+    distances = _centred(samples)
+    observed = _statistics(_observed(samples)[np.newaxis], same, columns, distances)
     for rows in ways.chunks():
-        for evidence, values in _statistics(rows, same, columns).items():
+        for evidence, values in _statistics(rows, same, columns, distances).items():
             least = observed[evidence][0]
             extreme[evidence] += int((values >= least - _TIE * max(1.0, abs(least))).sum())
     return {evidence: ways.p_value(count) for evidence, count in extreme.items()}
@@ -175,8 +176,8 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
     Returns:
         The observed values of the three statistics, in the order of `Evidence`, and R x 3 values
         for the divisions `ways`. Each is at least 0, about 1 by chance, and large when extreme:
-        the share of pairs that do not coincide; the squared standardised shift of the sum, and its
-        mean over the tokens.
+        the share of pairs that do not coincide; the squared standardised shift of the sum, or
+        squared S over the standard deviations of its parts; and the first's mean over the tokens.
     """
     same, columns = same_pairs(samples.pooled), standardised(samples.pooled)
     rows = np.concatenate([_observed(samples)[np.newaxis], ways.rows.astype(np.float64)])
@@ -188,6 +189,10 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
     values = np.empty((len(rows), len(Evidence)))
     values[:, 0] = 1 - _exact_repeats(rows, same) / pairs
     values[:, 1] = squares[:, 0]
+    distances = _centred(samples)
+    if distances is not None:
+        spread = distances.std(axis=0).sum() * math.sqrt(pairs / (n - 1))
+        values[:, 1] = np.square(np.abs(rows @ distances).sum(axis=1) / spread)
     values[:, 2] = squares[:, 1:].sum(axis=1) / varying
     return values[0], values[1:]
 
@@ -236,12 +241,27 @@ def _observed(samples: TwoSamples) -> Floats:
     return (np.arange(len(samples.pooled)) >= samples.calibration).astype(np.float64)
 
 
-def _statistics(rows: Floats, same: Floats, columns: Floats) -> dict[Evidence, Floats]:
+def _centred(samples: TwoSamples) -> Floats | None:
+    """Return n x T: each token with mean 0, in nats; None where the sum is compared.
+
+    Both means of a token and their difference follow from the sum of the new draws.
+    """
+    if not samples.by_distance:
+        return None
+    tokens = _snapped(samples.pooled)
+    centred: Floats = tokens - tokens.mean(axis=0)
+    return centred
+
+
+def _statistics(
+    rows: Floats, same: Floats, columns: Floats, distances: Floats | None
+) -> dict[Evidence, Floats]:
     """Return R values of each statistic; the larger, the more extreme."""
     sums = np.abs(rows @ columns)
+    whole = sums[:, 0] if distances is None else np.abs(rows @ distances).sum(axis=1)
     return {
         Evidence.EXACT_REPEATS: -_exact_repeats(rows, same),
-        Evidence.SUM: sums[:, 0],
+        Evidence.SUM: whole,
         Evidence.TOKENS: sums[:, 1:].max(axis=1),
     }
 

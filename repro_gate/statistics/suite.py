@@ -12,7 +12,7 @@ from repro_gate.core.logprobs.error_rates import CONFIRMATION, TESTS, WHOLE_SAMP
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteTest, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Equivalence, Evidence
-from repro_gate.statistics.bands import difference_bound, mean_bound
+from repro_gate.statistics.bands import difference_bound, mean_bound, shifts
 from repro_gate.statistics.cell import repeated
 from repro_gate.statistics.permutation import (
     Floats,
@@ -77,9 +77,16 @@ class WholeLook:
         self._differences: list[float] = []
         self._last: tuple[Floats, Floats] | None = None
         self._all_repeat = True
-        self._waiting: dict[str, tuple[Floats, Floats]] = {}
+        self._waiting: dict[str, tuple[Floats, Floats, bool]] = {}
 
-    def add(self, calibration: Floats, new: Floats, *, waits_as: str | None = None) -> None:
+    def add(
+        self,
+        calibration: Floats,
+        new: Floats,
+        *,
+        by_distance: bool = False,
+        waits_as: str | None = None,
+    ) -> None:
         """Add a cell with its calibration draws and its new ones, if there are any.
 
         A named cell is added only once it is known whether it drifted individually.
@@ -87,11 +94,14 @@ class WholeLook:
         if not len(new):
             return
         if waits_as is not None:
-            self._waiting[waits_as] = calibration, new
+            self._waiting[waits_as] = calibration, new, by_distance
             return
-        self._suite.add(two_samples(calibration, new))
+        self._suite.add(two_samples(calibration, new, by_distance=by_distance))
         before, after = calibration.sum(axis=1), new.sum(axis=1)
-        self._shifts.append(float(np.median(after) - np.median(before)))
+        shift = np.median(after) - np.median(before)
+        if by_distance:
+            shift = np.abs(shifts(calibration, new)[1:]).mean()
+        self._shifts.append(float(shift))
         self._differences.append(float(after.mean() - before.mean()))
         self._last = before, after
         self._all_repeat = self._all_repeat and repeated(calibration, new) == len(new)
@@ -109,9 +119,9 @@ class WholeLook:
         """
         found = self._waiting.keys() & drifted
         left_out = found if 2 * len(found) <= self._suite.cells + len(self._waiting) else set[str]()
-        for name, (calibration, new) in self._waiting.items():
+        for name, (calibration, new, by_distance) in self._waiting.items():
             if name not in left_out:
-                self.add(calibration, new)
+                self.add(calibration, new, by_distance=by_distance)
         p_values = self._suite.p_values()
         evidence = min(p_values, key=p_values.__getitem__)
         # The median, so that a single large shift does not count for the other cells.

@@ -20,10 +20,8 @@ from repro_gate.statistics.cell import (
 )
 from repro_gate.statistics.permutation import (
     Floats,
-    as_array,
     as_column,
     corrections,
-    joined,
     two_samples,
 )
 
@@ -253,10 +251,7 @@ def test_repeats_are_counted_to_the_last_digit_that_counts() -> None:
 
 
 def test_draws_are_arrays_of_draws_and_tokens() -> None:
-    """A sum is a draw of one token, and two looks are one."""
-    first, second = as_array([(-1.0, -2.0)]), as_array([(-3.0, -4.0)])
-
-    assert joined(first, second).tolist() == [[-1.0, -2.0], [-3.0, -4.0]]
+    """A sum is a draw of one token."""
     assert as_column([-1.0, -2.0]).tolist() == [[-1.0], [-2.0]]
 
 

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from repro_gate.checks.logprobs.collect import Comparison
+from repro_gate.checks.logprobs.collect import Comparison, vectors_of
 from repro_gate.checks.logprobs.importance_weights import importance_weights
 from repro_gate.checks.logprobs.measure import LogprobPorts, SuiteRunner
 from repro_gate.checks.logprobs.preflight import Preflight
@@ -17,7 +17,7 @@ from repro_gate.core.tokens.golden import provenance_changes
 from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cell import effect_of
-from repro_gate.statistics.permutation import as_array, holm
+from repro_gate.statistics.permutation import holm
 
 _INTERRUPTED = Inconclusive(
     reason="the check was interrupted", remedy="repeat the check with --resume"
@@ -171,17 +171,20 @@ class _Judge:
         return by_effect
 
     def _by_effect(self, cell: Comparison) -> Agrees | Shifted:
-        if cell.confirmed is None or cell.baseline is None or cell.new is None:
+        if cell.confirmed is None or cell.baseline is None:
             return Agrees(equivalence=cell.equivalence)
         level = CELLS_SHARE * self._tolerance.false_alarm_rate
         significant = cell.confirmed.significant(self._p_values[cell.cell.id], level=level)
         if not significant:
             return Agrees(equivalence=cell.equivalence)
+        vectors = vectors_of(cell.cell, cell.baseline, cell.new)
+        (new,) = vectors.looks
         effect, is_beyond = effect_of(
             significant,
-            draws=(as_array(cell.baseline.draws), cell.new),
+            draws=(vectors.calibration, new),
             floor=self._tolerance.floor_nats,
-            of=cell.baseline.encoding,
+            of=vectors.encoding,
+            by_distance=cell.cell.policy.by_distance,
         )
         if not is_beyond:
             return Agrees(equivalence=cell.equivalence, changed=effect)

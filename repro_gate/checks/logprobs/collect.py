@@ -1,9 +1,10 @@
 """Collect draws: enough usable ones of each cell, with outliers drawn again."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import assert_never
 
+from repro_gate.core.logprobs.alternatives import on_all_tokens
 from repro_gate.core.logprobs.baseline import Baseline, Noise, far_draws, outliers
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobCell
@@ -166,6 +167,33 @@ def _take(looks: Mapping[str, DrawSet], request: DrawRequest, outcome: DrawOutco
     looks[request.cell.id].take(request.number, outcome)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vectors:
+    """The draws of a cell beside its calibration draws: draws x tokens, in nats."""
+
+    calibration: Floats
+    looks: tuple[Floats, ...]
+    """The draws of each look."""
+    encoding: Encoding
+    """The tokens of the columns."""
+
+
+def vectors_of(cell: LogprobCell, baseline: Baseline, *looks: Sequence[Draw]) -> Vectors:
+    """Return the draws of a cell on the same tokens."""
+    if not cell.policy.by_distance:
+        return Vectors(
+            calibration=as_array(baseline.draws),
+            looks=tuple(as_array([draw.logprobs for draw in look]) for look in looks),
+            encoding=baseline.encoding,
+        )
+    tokens, (recorded, *drawn) = on_all_tokens(baseline.encoding.response, baseline.made, *looks)
+    return Vectors(
+        calibration=as_array(recorded),
+        looks=tuple(map(as_array, drawn)),
+        encoding=replace(baseline.encoding, response=tokens, logprobs=None),
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Comparison:
     """The comparison of one cell: a few numbers, and its draws only while they are needed."""
@@ -193,9 +221,9 @@ class Comparison:
     is_decided: bool = False
     baseline: Baseline | None = None
     """Kept only for a suspicious cell."""
-    first: Floats | None = None
+    first: Sequence[Draw] = ()
     """The draws of its first look; also only for a suspicious cell."""
-    new: Floats | None = None
+    new: Sequence[Draw] = ()
     """The draws of both looks of a cell whose suspicion was confirmed."""
     confirmed: Confirmed | None = None
 
@@ -203,25 +231,23 @@ class Comparison:
         """Keep the first invalid or missing draw as the problem of the cell."""
         self.problem = self.problem or look.invalid or look.missed
 
-    def take(self, look: DrawSet, baseline: Baseline, *, floor: float) -> Floats:
-        """Add the draws of a set; return the usable ones: draws x tokens, in nats."""
-        calibration = as_array(baseline.draws)
+    def take(self, look: DrawSet, baseline: Baseline, *, floor: float) -> Sequence[Draw]:
+        """Add the draws of a set, and return the usable ones."""
+        usable = look.usable
         self.made += len(look.draws)
         for draw in look.outlying:
             self.outliers.append(_outlier(draw, look, baseline))
         if strays := look.strays:
             self.strays += [_outlier(draw, look, baseline) for draw in strays]
-            distant = as_array([draw.logprobs for draw in strays])
-            self.stray_repeats += repeated(calibration, distant)
-        new = as_array([draw.logprobs for draw in look.usable])
-        if len(new):
-            self.totals += [draw.total for draw in look.usable]
-            self.repeats += repeated(calibration, new)
-            self.band = band_of(calibration, len(self.totals), floor=floor)
+            self.stray_repeats += _repeats(self.cell, baseline, strays)
+        if usable:
+            self.totals += [draw.total for draw in usable]
+            self.repeats += _repeats(self.cell, baseline, usable)
+            self.band = band_of(as_array(baseline.draws), len(self.totals), floor=floor)
             self.equivalence = equivalence_of(
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
-        return new
+        return usable
 
     def exclude_strays(self, *, floor: float) -> None:
         """Count distant draws as outliers, once drift of the cell is ruled out."""
@@ -234,6 +260,12 @@ class Comparison:
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )
         self.strays, self.stray_repeats = [], 0
+
+
+def _repeats(cell: LogprobCell, baseline: Baseline, draws: Sequence[Draw]) -> int:
+    """Return how many draws exactly repeat a calibration draw."""
+    vectors = vectors_of(cell, baseline, draws)
+    return repeated(vectors.calibration, *vectors.looks)
 
 
 def _outlier(draw: Draw, look: DrawSet, baseline: Baseline) -> OutlierDraw:

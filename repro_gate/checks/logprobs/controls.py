@@ -48,15 +48,7 @@ def _draw(
     controls: dict[str, LogprobControl], looks: Iterable[Compared], collector: DrawCollector
 ) -> None:
     recorded = {look.cell.id: draws for look, draws in looks}
-    requests = [
-        DrawRequest(
-            cell=look.cell,
-            encoding=_after_another_prompt(look.encoding),
-            purpose=Purpose.CONTROL,
-            number=1,
-        )
-        for look, _ in looks
-    ]
+    requests = [_request(look) for look, _ in looks]
 
     def take(request: DrawRequest, outcome: DrawOutcome) -> None:
         policy = request.cell.policy.name
@@ -66,10 +58,35 @@ def _draw(
             controls[policy] = LogprobControl(
                 policy=policy,
                 cell=request.cell.id,
-                differed=differs_beyond_noise(outcome.logprobs, recorded[request.cell.id]),
+                differed=_differs(outcome, recorded[request.cell.id]),
             )
 
     collector.draw(requests, take)
+
+
+def _request(look: DrawSet) -> DrawRequest:
+    """Return the request of the same response, or of an answer, after another prompt."""
+    cell, encoding = look.cell, look.encoding
+    if cell.policy.generates:
+        # The text is sent, whose tokens may not be known.
+        item = replace(cell.item, prompt=_another_text(cell.item.prompt))
+        cell = replace(cell, item=item)
+    else:
+        encoding = _after_another_prompt(encoding)
+    return DrawRequest(cell=cell, encoding=encoding, purpose=Purpose.CONTROL, number=1)
+
+
+def _differs(draw: Draw, recorded: Sequence[Sequence[float]]) -> bool:
+    # After a fork there is no information, only noise of the recorded draws.
+    known = len(draw.logprobs) if draw.fork is None else draw.fork + 1
+    return differs_beyond_noise(draw.logprobs[:known], [values[:known] for values in recorded])
+
+
+def _another_text(prompt: str) -> str:
+    """Return a prompt with its words in another order, or the doubled one if that is equal."""
+    words = prompt.split()
+    backwards = " ".join(reversed(words))
+    return backwards if backwards != prompt else f"{prompt} {prompt}"
 
 
 def _after_another_prompt(encoding: Encoding) -> Encoding:
@@ -107,6 +124,8 @@ def compare_echoes(looks: Iterable[DrawSet], *, scorer: Scorer) -> EchoAlignment
     """
     models: dict[tuple[str, str], list[DrawSet]] = defaultdict(list)
     for look in looks:
+        if look.cell.policy.generates:
+            continue
         models[look.cell.policy.provider.name, look.cell.policy.model].append(look)
     shifted: dict[str, str] = {}
     notes: list[Note] = []

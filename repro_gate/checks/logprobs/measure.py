@@ -4,10 +4,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from repro_gate.checks.logprobs.collect import Comparison, DrawCollector, DrawSet
+from repro_gate.checks.logprobs.collect import Comparison, DrawCollector, DrawSet, vectors_of
 from repro_gate.checks.logprobs.controls import run_prompt_controls
 from repro_gate.checks.logprobs.preflight import Preflight
 from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.draw import Draw
 from repro_gate.core.logprobs.error_rates import FIRST_WAVE
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.report import LogprobControl
@@ -15,7 +16,7 @@ from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import BaselineReader, DrawLog, Progress, Purpose, Scorer
 from repro_gate.statistics.cell import confirm, is_suspicious
 from repro_gate.statistics.early_stop import is_decided
-from repro_gate.statistics.permutation import Floats, as_array, joined
+from repro_gate.statistics.permutation import Floats, as_array
 from repro_gate.statistics.suite import WholeLook
 
 _BATCH = 256
@@ -48,8 +49,11 @@ class SuiteRunner:
         """The provenance of a baseline of each policy, by its name."""
         self.suite_test = WholeLook(seed=preflight.fingerprint, second_look=False)
         """The test over all cells, for the last look at all of them."""
-        self._in_full = plan.suite.controlled
-        """Policies whose first looks never stop early: the A/A control needs all draws."""
+        self._in_full = plan.suite.controlled | {
+            policy.name for policy in plan.policies if policy.by_distance
+        }
+        """Policies whose first looks never stop early: the A/A control needs all draws, and no
+        bound is known for the distance over all tokens."""
 
     @property
     def _tolerance(self) -> Tolerance:
@@ -101,7 +105,8 @@ class SuiteRunner:
         remaining = [name for name, look in looks.items() if not look.has_failed]
         for name in remaining:
             # The same number of draws of every cell: a number that depends on them adds bias.
-            self.suite_test.add(calibration[name], _usable(looks[name])[:FIRST_WAVE])
+            first = looks[name].usable[:FIRST_WAVE]
+            _add(self.suite_test, looks[name].cell, baselines[name], first)
         run_prompt_controls(
             self.controls,
             [(looks[name], baselines[name].draws) for name in remaining],
@@ -119,7 +124,7 @@ class SuiteRunner:
             ]
             self._fill(dict.fromkeys(remaining, count), looks)
         for name, look in looks.items():
-            self._finish_first(look, baselines[name], calibration[name])
+            self._finish_first(look, baselines[name])
             self._ports.progress.skipped(look.cell, runs=max(0, planned - look.asked))
 
     def _fill(self, wanted: Mapping[str, int], looks: Mapping[str, DrawSet]) -> None:
@@ -130,13 +135,13 @@ class SuiteRunner:
             for name in wanted:
                 self.measured[name].note_problem(looks[name])
 
-    def _finish_first(self, look: DrawSet, baseline: Baseline, calibration: Floats) -> None:
+    def _finish_first(self, look: DrawSet, baseline: Baseline) -> None:
         comparison = self.measured[look.cell.id]
         new = comparison.take(look, baseline, floor=self._tolerance.floor_nats)
         if comparison.problem is None:
             comparison.saved = max(0, self._tolerance.draws - len(new))
         is_complete = comparison.problem is None and not comparison.saved
-        if is_complete and is_suspicious(calibration, new):
+        if is_complete and _is_suspicious(look.cell, baseline, new):
             comparison.baseline, comparison.first = baseline, new
         else:
             comparison.is_decided = True
@@ -148,15 +153,20 @@ class SuiteRunner:
         self._fill(dict.fromkeys(looks, self._tolerance.draws), looks)
         for name, look in looks.items():
             comparison, baseline = self.measured[name], baselines[name]
-            calibration = as_array(baseline.draws)
             second = comparison.take(look, baseline, floor=self._tolerance.floor_nats)
-            if comparison.first is not None and comparison.problem is None:
-                comparison.confirmed = confirm(calibration, comparison.first, second)
-                comparison.new = joined(comparison.first, second)
+            if comparison.first and comparison.problem is None:
+                vectors = vectors_of(look.cell, baseline, comparison.first, second)
+                comparison.confirmed = confirm(
+                    vectors.calibration,
+                    *vectors.looks,
+                    by_distance=look.cell.policy.by_distance,
+                )
+                comparison.new = (*comparison.first, *second)
             if suite_test is not None and comparison.problem is None:
                 # A cell that may have drifted by itself is added once that is decided.
                 waits_as = None if comparison.confirmed is None else name
-                suite_test.add(calibration, second[: self._tolerance.draws], waits_as=waits_as)
+                draws = second[: self._tolerance.draws]
+                _add(suite_test, look.cell, baseline, draws, waits_as=waits_as)
             comparison.is_decided = True
 
     def _looks(self, baselines: Mapping[str, Baseline], purpose: Purpose) -> dict[str, DrawSet]:
@@ -171,6 +181,28 @@ class SuiteRunner:
             )
             for name, baseline in baselines.items()
         }
+
+
+def _add(
+    suite_test: WholeLook,
+    cell: LogprobCell,
+    baseline: Baseline,
+    draws: Sequence[Draw],
+    *,
+    waits_as: str | None = None,
+) -> None:
+    """Add the draws of a cell to the test of the suite, if there are any."""
+    if draws:
+        vectors = vectors_of(cell, baseline, draws)
+        by_distance = cell.policy.by_distance
+        suite_test.add(
+            vectors.calibration, *vectors.looks, by_distance=by_distance, waits_as=waits_as
+        )
+
+
+def _is_suspicious(cell: LogprobCell, baseline: Baseline, draws: Sequence[Draw]) -> bool:
+    vectors = vectors_of(cell, baseline, draws)
+    return is_suspicious(vectors.calibration, *vectors.looks, by_distance=cell.policy.by_distance)
 
 
 def _usable(look: DrawSet) -> Floats:

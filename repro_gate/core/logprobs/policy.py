@@ -181,6 +181,11 @@ class Policy:
         return self.kind is not PolicyKind.RESPONSE
 
     @property
+    def by_distance(self) -> bool:
+        """Whether draws are compared by their distance over all tokens, in place of their sum."""
+        return self.kind is PolicyKind.FIRST_TOKEN
+
+    @property
     def call_facts(self) -> Facts:
         """What identifies the calls beyond the facts of an echo on a completions endpoint."""
         facts: dict[str, str] = {}
