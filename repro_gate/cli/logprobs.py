@@ -23,14 +23,18 @@ from repro_gate.core.logprobs.alignment import (
 )
 from repro_gate.core.logprobs.draw import DrawOutcome
 from repro_gate.core.logprobs.error_rates import FIRST_WAVE
-from repro_gate.core.logprobs.policy import Budget, LogprobCell, LogprobPlan, Policy
+from repro_gate.core.logprobs.policy import (
+    BYTES_PER_TOKEN,
+    Budget,
+    LogprobCell,
+    LogprobPlan,
+    Policy,
+)
 from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Scorer
 from repro_gate.reports.findings.logprob_sessions import format_false_alarms
-
-_BYTES_PER_TOKEN = 4
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
@@ -60,11 +64,11 @@ def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterat
         hosted = [cell for cell in plan.cells if _is_hosted(cell.policy)]
         if hosted and len(found.comparable) < len(plan.cells):
             calls = len(hosted) * 2 * plan.suite.tolerance.draws + len(_hosted(plan.policies))
-            tokens = _text_bytes(hosted) / _BYTES_PER_TOKEN / len(hosted) * calls
+            tokens = _text_bytes(hosted) / BYTES_PER_TOKEN / len(hosted) * calls
             yield (
                 f"suite {plan.suite.name}: with a baseline for each of {len(hosted)} cells, "
                 f"at most {calls} calls, roughly {cost_words(tokens, plan)} at "
-                f"{_BYTES_PER_TOKEN} bytes of text per token{_budget_words(plan.suite.budget)}"
+                f"{BYTES_PER_TOKEN} bytes of text per token{_budget_words(plan.suite.budget)}"
             )
 
 
@@ -84,12 +88,14 @@ def calibration_line(
     # Each model's echo is compared with generated tokens until the result is clear.
     longest: dict[tuple[str, str], int] = {}
     for cell in hosted:
+        if cell.policy.generates:
+            continue
         model = cell.policy.provider.name, cell.policy.model
         longest[model] = max(longest.get(model, 0), len(cell.prefix.encode()))
     compared = len(longest) * CALLS_PER_COMPARISON
     tokens = (
         each * _text_bytes(hosted) + CALLS_PER_COMPARISON * sum(longest.values())
-    ) / _BYTES_PER_TOKEN
+    ) / BYTES_PER_TOKEN
     tokens += compared * CONTINUATION_TOKENS
     controls = len({cell.policy.name for cell in hosted})
     calls = len(hosted) * each + controls + compared
@@ -116,7 +122,10 @@ def cost_words(tokens: float, plan: LogprobPlan) -> str:
 
 
 def _text_bytes(cells: Iterable[LogprobCell]) -> int:
-    return sum(len((cell.prefix + cell.item.response).encode()) for cell in cells)
+    return sum(
+        len((cell.prefix + cell.given_response).encode()) + BYTES_PER_TOKEN * cell.policy.max_tokens
+        for cell in cells
+    )
 
 
 def _hosted(policies: Iterable[Policy]) -> list[Policy]:

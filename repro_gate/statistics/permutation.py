@@ -192,7 +192,7 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
     distances = _centred(samples)
     if distances is not None:
         spread = distances.std(axis=0).sum() * math.sqrt(pairs / (n - 1))
-        values[:, 1] = np.square(np.abs(rows @ distances).sum(axis=1) / spread)
+        values[:, 1] = np.square(np.abs(rows @ distances).sum(axis=1) / max(spread, _TIE))
     values[:, 2] = squares[:, 1:].sum(axis=1) / varying
     return values[0], values[1:]
 

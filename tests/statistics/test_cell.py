@@ -143,6 +143,23 @@ def test_of_what_is_certain_that_beyond_its_band_counts(
     assert (effect.evidence, is_beyond) == (evidence, max(tokens) > FLOOR)
 
 
+@pytest.mark.parametrize("evidence", list(Evidence))
+def test_a_distance_is_decided_by_a_token(evidence: Evidence) -> None:
+    """It is beyond its band, the mean of those of the tokens, only if one is beyond its own."""
+    effect, is_beyond = effect_of(
+        {evidence: 0.001},
+        draws=(CALIBRATION, new_draws(0.5, -0.5, 0.0, 0.0)),
+        floor=FLOOR,
+        of=ENCODING,
+        by_distance=True,
+    )
+
+    assert effect.deciding.token is not None
+    assert (effect.deciding.token.position, is_beyond) == (0, True)
+    assert effect.shift == pytest.approx(1.0 / len(ENCODING.response))
+    assert effect.band == pytest.approx(FLOOR)
+
+
 def test_what_is_certain_is_corrected_alike() -> None:
     """By the factor that the smallest p-value of the cell has to bear among the other cells."""
     found = Confirmed(p_values={Evidence.SUM: 0.001, Evidence.TOKENS: 0.002})

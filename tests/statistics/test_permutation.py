@@ -226,6 +226,35 @@ def test_one_token_against_another_shows_in_the_tokens_alone() -> None:
     assert found[Evidence.SUM] > 0.05
 
 
+def test_tokens_that_move_apart_show_in_their_distance() -> None:
+    """S of LT: neither the sum nor a single token need show it."""
+    generator = np.random.default_rng(2)
+    calibration, new = generator.normal(-4, 1, (10, 20)), generator.normal(-4, 1, (10, 20))
+    new += np.tile([0.8, -0.8], 10)
+    samples = two_samples(calibration, new, by_distance=True)
+    found = p_values(samples)
+
+    assert found[Evidence.SUM] == 2 / math.comb(20, 10)
+    assert p_values(two_samples(calibration, new))[Evidence.SUM] > 0.05
+    assert found[Evidence.TOKENS] > 10 * found[Evidence.SUM]
+
+
+def test_the_distance_is_that_of_lt() -> None:
+    """The p-value is the share of divisions with at least as large an S, computed from its text."""
+    generator = np.random.default_rng(4)
+    pooled = generator.normal(-4, 1, (8, 3))
+
+    def s_of(new: tuple[int, ...]) -> float:
+        is_new = np.isin(np.arange(8), new)
+        return float(np.abs(pooled[is_new].mean(axis=0) - pooled[~is_new].mean(axis=0)).mean())
+
+    every = [s_of(new) for new in combinations(range(8), 3)]
+    share = np.mean([value >= s_of((5, 6, 7)) - 1e-12 for value in every])
+    found = p_values(two_samples(pooled[:5], pooled[5:], by_distance=True))
+
+    assert found[Evidence.SUM] == pytest.approx(share)
+
+
 def test_rounding_on_either_side_of_a_boundary_is_no_difference() -> None:
     """Calibration draws are rounded and new ones are not: that alone must never be a difference."""
     truth = np.array([-1.0000005, -2.3456784999, -0.1234565001])

@@ -52,6 +52,20 @@ def repeating(*, off: float = 0.0) -> tuple[Floats, Floats]:
     return np.full((CALIBRATION, 2), -7.0), np.full((NEW, 2), -7.0 - off / 2)
 
 
+def test_distances_of_all_cells_are_seen_where_no_cell_shows_one() -> None:
+    """Tokens that move apart leave every sum as it was."""
+    generator = np.random.default_rng(5)
+    look = WholeLook(seed=SEED, second_look=True)
+    for _ in range(40):
+        calibration = generator.normal(-4, 1, (CALIBRATION, 12))
+        new = generator.normal(-4, 1, (NEW, 12)) + np.tile([0.4, -0.4], 6)
+        look.add(calibration, new, by_distance=True)
+    result = look.result(USUAL)
+
+    assert result.verdict is SuiteVerdict.DRIFT
+    assert result.typical_shift == pytest.approx(0.6, abs=0.2)
+
+
 def test_a_shift_of_every_cell_is_seen_where_no_cell_shows_it() -> None:
     """Half a standard deviation, up or down, in each of sixty cells."""
     cells = pairs(60, shift=lambda place: 0.13 * (-1) ** place, seed=3)

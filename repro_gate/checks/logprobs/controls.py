@@ -14,7 +14,7 @@ from repro_gate.core.logprobs.alignment import (
     ScoredTwice,
     judge_alignment,
 )
-from repro_gate.core.logprobs.baseline import differs_beyond_noise
+from repro_gate.core.logprobs.baseline import Baseline, differs_beyond_noise
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
 from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.report import Note, NoteOrigin
@@ -23,8 +23,8 @@ from repro_gate.ports import DrawRequest, Purpose, Scorer
 _ATTEMPTS = 3
 """Cells of a policy to try before its control is given up."""
 
-Compared: TypeAlias = tuple[DrawSet, Sequence[Sequence[float]]]
-"""The draws of a cell, and the recorded draws that its control must differ from."""
+Compared: TypeAlias = tuple[DrawSet, Baseline]
+"""The draws of a cell, and the recorded ones that its control must differ from."""
 
 
 def run_prompt_controls(
@@ -47,7 +47,7 @@ def run_prompt_controls(
 def _draw(
     controls: dict[str, LogprobControl], looks: Iterable[Compared], collector: DrawCollector
 ) -> None:
-    recorded = {look.cell.id: draws for look, draws in looks}
+    recorded = {look.cell.id: baseline for look, baseline in looks}
     requests = [_request(look) for look, _ in looks]
 
     def take(request: DrawRequest, outcome: DrawOutcome) -> None:
@@ -76,10 +76,15 @@ def _request(look: DrawSet) -> DrawRequest:
     return DrawRequest(cell=cell, encoding=encoding, purpose=Purpose.CONTROL, number=1)
 
 
-def _differs(draw: Draw, recorded: Sequence[Sequence[float]]) -> bool:
+def _differs(draw: Draw, recorded: Baseline) -> bool:
+    if draw.fork is None:
+        return differs_beyond_noise(draw.logprobs, recorded.draws)
+    forks = [place for place in recorded.forks if place is not None]
     # After a fork there is no information, only noise of the recorded draws.
-    known = len(draw.logprobs) if draw.fork is None else draw.fork + 1
-    return differs_beyond_noise(draw.logprobs[:known], [values[:known] for values in recorded])
+    known = draw.fork + 1
+    return draw.fork < min(forks, default=known) or differs_beyond_noise(
+        draw.logprobs[:known], [values[:known] for values in recorded.draws]
+    )
 
 
 def _another_text(prompt: str) -> str:

@@ -109,7 +109,7 @@ class SuiteRunner:
             _add(self.suite_test, looks[name].cell, baselines[name], first)
         run_prompt_controls(
             self.controls,
-            [(looks[name], baselines[name].draws) for name in remaining],
+            [(looks[name], baselines[name]) for name in remaining],
             collector=self.collector,
         )
         for count in range(FIRST_WAVE + 1, planned + 1):

@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
-from typing import assert_never
+from typing import TypeVar, assert_never
 
 from repro_gate.checks.logprobs.collect import DrawCollector, DrawSet
 from repro_gate.checks.logprobs.controls import (
@@ -30,12 +30,14 @@ from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.logprobs.sessions import SessionNoise, SessionTotals
 from repro_gate.core.logprobs.verdicts import Invalid
-from repro_gate.core.report import Note
+from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.core.tokens.golden import FactChange, Facts
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, BaselineStore, Purpose, Scorer
 from repro_gate.statistics.sessions import session_noise
+
+T = TypeVar("T")
 
 _NO_CONTROL = (
     "its control could not be measured, so nothing shows that its log-probabilities depend on the "
@@ -261,7 +263,7 @@ def calibrate(
         baselines=() if found else tuple(sound),
         refused=(*refused, *found),
         doubts=tuple(doubts),
-        notes=echoes.notes,
+        notes=(*echoes.notes, *_shortened(looks.values())),
     )
 
 
@@ -277,9 +279,7 @@ def _controlled(
     suite recorded in part would be compared with draws of another time.
     """
     controls = dict[str, LogprobControl]()
-    run_prompt_controls(
-        controls, [(looks[one.id], one.draws) for one in sound], collector=collector
-    )
+    run_prompt_controls(controls, [(looks[one.id], one) for one in sound], collector=collector)
     reasons: dict[str, tuple[str, bool]] = {}
     for policy in dict.fromkeys(looks[one.id].cell.policy.name for one in sound):
         if policy not in controls:
@@ -302,6 +302,22 @@ def _controlled(
         for cell, drawn in cells
         for reason, is_finding in [reasons.get(cell.policy.name, others)]
     ]
+
+
+def _shortened(looks: Iterable[DrawSet]) -> Iterator[Note]:
+    """Yield a note for each policy that gets fewer alternatives of a first token than it asks for.
+
+    The ones that it gets are the reference, so that fewer changes can be seen.
+    """
+    few: dict[str, tuple[int, int]] = {}
+    for look in looks:
+        policy, listed = look.cell.policy, len(look.encoding.response)
+        if policy.by_distance and listed < policy.top_logprobs:
+            least, _ = few.get(policy.name, (listed, 0))
+            few[policy.name] = min(least, listed), policy.top_logprobs
+    for name, (least, asked) in few.items():
+        message = f"the server lists {least} likely tokens, not {asked}, so {least} are compared"
+        yield Note(about=name, message=message, origin=NoteOrigin.SERVER)
 
 
 def _shifted(looks: dict[str, DrawSet], echoes: EchoAlignment) -> Iterator[Refused]:
@@ -439,11 +455,19 @@ def _made_of(
         answered_as=look.draws[0].facts.model,
         provenance=facts,
         recorded_at=recorded_at,
+        others=_given(draw.others for draw in look.draws),
+        forks=_given(draw.fork for draw in look.draws),
     )
     problem = _unsound(look, baseline.noise)
     if problem is None and one.extends is not None:
         problem = _unsound(look, one.extends.noise)
     return problem or baseline
+
+
+def _given(found: Iterable[T]) -> tuple[T, ...]:
+    """Return what is known of each draw; empty where nothing is of any."""
+    values = tuple(found)
+    return values if any(value not in ((), None) for value in values) else ()
 
 
 def _unsound(look: DrawSet, noise: Noise) -> Refused | None:

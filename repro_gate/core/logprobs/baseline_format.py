@@ -108,6 +108,27 @@ def others_from(place: str, data: Mapping[str, Any]) -> tuple[tuple[Piece, float
     return tuple(zip(pieces, values, strict=True))
 
 
+def encoding_to_data(encoding: Encoding) -> dict[str, Any]:
+    """Return the tokens of a cell as plain JSON data."""
+    data: dict[str, Any] = {
+        "prompt_tokens": [piece_line(piece) for piece in encoding.prompt],
+        "response_tokens": [piece_line(piece) for piece in encoding.response],
+    }
+    if encoding.logprobs is not None:
+        data["response_logprobs"] = list(map(rounded, encoding.logprobs))
+    return data
+
+
+def encoding_from_data(data: Mapping[str, Any]) -> Encoding:
+    """Reverse `encoding_to_data`; raises ValueError."""
+    logprobs = data.get("response_logprobs")
+    return Encoding(
+        prompt=pieces_from("prompt_tokens", data["prompt_tokens"]),
+        response=pieces_from("response_tokens", data["response_tokens"]),
+        logprobs=None if logprobs is None else logprobs_from("response_logprobs", logprobs),
+    )
+
+
 SCHEMA = "repro-gate/baseline/v1"
 
 _FITTED = ("center", "scale", "deviation", "atom")
@@ -123,8 +144,7 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
         "id": baseline.id,
         "source": baseline.source,
         "definition": dict(baseline.definition),
-        "prompt_tokens": [piece_line(piece) for piece in baseline.encoding.prompt],
-        "response_tokens": [piece_line(piece) for piece in baseline.encoding.response],
+        **encoding_to_data(baseline.encoding),
         "draws": _distinct(made),
         "calls": [facts_to_data(facts) for facts in baseline.facts],
         "noise": _noise_to_data(draws, floor=baseline.noise.floor),
@@ -132,8 +152,6 @@ def to_data(baseline: Baseline) -> dict[str, Any]:
         "provenance": texts_to_data(baseline.provenance),
         "recorded_at": baseline.recorded_at,
     }
-    if baseline.encoding.logprobs is not None:
-        content["response_logprobs"] = list(map(rounded, baseline.encoding.logprobs))
     if baseline.sessions:
         content["sessions"] = list(map(asdict, baseline.sessions))
     return {**content, "digest": digest_of(content)}
@@ -152,15 +170,6 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
     Raises:
         ValueError: a value has the right type and is invalid.
     """
-    encoding = Encoding(
-        prompt=pieces_from("prompt_tokens", data["prompt_tokens"]),
-        response=pieces_from("response_tokens", data["response_tokens"]),
-        logprobs=(
-            logprobs_from("response_logprobs", data["response_logprobs"])
-            if "response_logprobs" in data
-            else None
-        ),
-    )
     made = _draws(data["draws"])
     draws = tuple(draw.logprobs for draw in made)
     others, forks = tuple(draw.others for draw in made), tuple(draw.fork for draw in made)
@@ -168,7 +177,7 @@ def from_data(data: Mapping[str, Any]) -> Baseline:
         id=data["id"],
         source=data["source"],
         definition=data["definition"],
-        encoding=encoding,
+        encoding=encoding_from_data(data),
         draws=draws,
         facts=tuple(map(facts_from_data, data["calls"])),
         noise=_noise(data["noise"], draws),

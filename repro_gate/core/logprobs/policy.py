@@ -58,6 +58,8 @@ class Endpoint(StrEnum):
     """The server renders system prompt and prompt itself."""
 
 
+BYTES_PER_TOKEN = 4
+"""Of a text whose tokens are not known, for estimates."""
 MAX_TOP_LOGPROBS = 20
 """The most alternatives of a token that any common API returns."""
 DEFAULT_TOKENS: Mapping[PolicyKind, int] = {
@@ -248,6 +250,11 @@ class LogprobCell:
         return self.policy.render(self.item.prompt)
 
     @property
+    def given_response(self) -> str:
+        """The response that is scored; empty where one is generated."""
+        return "" if self.policy.generates else self.item.response
+
+    @property
     def definition(self) -> Facts:
         """Everything that the log-probabilities of the cell depend on, as flat facts."""
         policy = self.policy
@@ -262,7 +269,7 @@ class LogprobCell:
             "temperature": str(policy.temperature),
             "logprobs": policy.logprobs.value,
             "prompt": self.item.prompt,
-            "response": "" if policy.generates else self.item.response,
+            "response": self.given_response,
         }
 
     def changes_since(self, recorded: Facts) -> tuple[FactChange, ...]:

@@ -107,7 +107,7 @@ def _tokens_of(plan: Plan, cell: Cell) -> int:
 
 
 def _tokens_in(plan: LogprobPlan) -> int:
-    lengths = (len(cell.prefix) + len(cell.item.response) for cell in plan.cells)
+    lengths = (len(cell.prefix) + len(cell.given_response) for cell in plan.cells)
     return plan.suite.tolerance.draws * sum(1 + n // _CHARACTERS_PER_TOKEN for n in lengths)
 
 
