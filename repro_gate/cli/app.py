@@ -26,6 +26,7 @@ from repro_gate.cli.commands import (
     update_snapshots,
 )
 from repro_gate.cli.drift.commands import axes, explain, record_reference
+from repro_gate.cli.hosted.commands import probe
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,
@@ -168,6 +169,7 @@ app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)
 app.command("record-baseline", epilog=EXIT_CODES)(record_baseline)
+app.command(epilog=EXIT_CODES)(probe)
 app.command("record-reference", epilog=EXIT_CODES)(record_reference)
 app.command("sign-off", epilog=EXIT_CODES)(sign_off)
 app.command(epilog=EXIT_CODES)(countersign)

@@ -1,14 +1,21 @@
-"""Log-probabilities of servers without an echo: prompt_logprobs of vLLM, /generate of SGLang."""
+"""Log-probabilities of prompts and of generated tokens, in the own formats of servers."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from dataclasses import replace
 
 import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.core.logprobs.alignment import ScoredTwice
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
-from repro_gate.core.logprobs.policy import Budget, LogprobCell, ProviderKind
+from repro_gate.core.logprobs.policy import (
+    Budget,
+    Endpoint,
+    LogprobCell,
+    PolicyKind,
+    ProviderKind,
+)
 from tests.fakes.fireworks.conduct import KEY, Conduct, Dialect
 from tests.fakes.fireworks.effects import Edit, Rule
 from tests.fakes.fireworks.hosting import MODEL, HostedModel
@@ -17,7 +24,18 @@ from tests.fakes.fireworks.server import Api, serving
 from tests.fakes.fireworks.weights import HashedWeights, TinyWeights, Weights
 from tests.fakes.hosted import draws_by, logprob_cell_of, provider_of, request_of, runtime_of
 
-DIALECTS = {ProviderKind.VLLM: Dialect.VLLM, ProviderKind.SGLANG: Dialect.SGLANG}
+DIALECTS = {
+    ProviderKind.VLLM: Dialect.VLLM,
+    ProviderKind.SGLANG: Dialect.SGLANG,
+    ProviderKind.TOGETHER: Dialect.TOGETHER,
+    ProviderKind.TGI: Dialect.TGI,
+}
+GENERATING = {
+    **DIALECTS,
+    ProviderKind.OPENAI: Dialect.OLLAMA,
+    ProviderKind.FIREWORKS: Dialect.FIREWORKS,
+}
+_BY_IDS = (ProviderKind.VLLM, ProviderKind.SGLANG)
 PROMPT = "The quick brown f\u00f6x"
 RESPONSE = " jumps \N{PARTY POPPER} over the dog."
 HASHED = HashedWeights()
@@ -55,6 +73,14 @@ def opened() -> Iterator[ExitStack]:
         yield resources
 
 
+def generating_cell_of(
+    cell: LogprobCell, kind: PolicyKind, endpoint: Endpoint, *, tokens: int = 1
+) -> LogprobCell:
+    """Return a cell that generates after the same prompt."""
+    changes = {"kind": kind, "endpoint": endpoint, "max_tokens": tokens, "top_logprobs": 3}
+    return replace(cell, policy=replace(cell.policy, temperature=0.0, **changes))
+
+
 def _served(
     opened: ExitStack,
     kind: ProviderKind,
@@ -62,7 +88,7 @@ def _served(
     *,
     name: str = MODEL,
 ) -> _Served:
-    conduct = Conduct(dialect=DIALECTS[kind])
+    conduct = Conduct(dialect=GENERATING[kind])
     api = opened.enter_context(serving(HostedModel(weights=weights), conduct=conduct))
     runtime = runtime_of(environ=ENVIRON)
     scorer = opened.enter_context(closing(HostedScorer(Budget(), runtime=runtime)))
@@ -88,7 +114,7 @@ def test_the_numbers_are_those_of_the_engine(
     assert draw.logprobs == qwen2.ask(prompt=prompt, response=response).logprobs
 
 
-@pytest.mark.parametrize("kind", DIALECTS)
+@pytest.mark.parametrize("kind", _BY_IDS)
 def test_generated_tokens_are_scored_again(opened: ExitStack, kind: ProviderKind) -> None:
     """So that a server whose numbers are off by one is found."""
     served = _served(opened, kind)
@@ -99,7 +125,7 @@ def test_generated_tokens_are_scored_again(opened: ExitStack, kind: ProviderKind
     assert found.generated == found.echoed
 
 
-@pytest.mark.parametrize("kind", DIALECTS)
+@pytest.mark.parametrize("kind", _BY_IDS)
 def test_nothing_of_a_prompt_comes_from_the_cache(opened: ExitStack, kind: ProviderKind) -> None:
     """A prompt that was sent before is computed again: each call to vLLM has its own salt."""
     served = _served(opened, kind)
@@ -142,9 +168,10 @@ def test_the_fingerprint_of_vllm_is_kept(opened: ExitStack) -> None:
     assert served.scorer.facts(served.cell.policy)["provider.fingerprint"] == FINGERPRINT
 
 
-def test_sglang_must_list_the_model(opened: ExitStack) -> None:
-    """Its answers do not name one, so another model would go unnoticed."""
-    served = _served(opened, ProviderKind.SGLANG, name="other")
+@pytest.mark.parametrize("kind", [ProviderKind.SGLANG, ProviderKind.TGI])
+def test_the_model_must_be_listed(opened: ExitStack, kind: ProviderKind) -> None:
+    """Answers do not name one, so another model would go unnoticed."""
+    served = _served(opened, kind, name="other")
 
     assert list(served.scorer.encode([served.cell])) == [
         MissedDraw(
@@ -152,3 +179,39 @@ def test_sglang_must_list_the_model(opened: ExitStack) -> None:
             remedy="change the model of the policy, or start the server with that name",
         )
     ]
+
+
+@pytest.mark.parametrize("kind", [ProviderKind.TOGETHER, ProviderKind.TGI])
+def test_only_a_text_is_sent_where_no_ids_are_taken(opened: ExitStack, kind: ProviderKind) -> None:
+    """The ids of its tokens are compared nevertheless."""
+    served = _served(opened, kind)
+    encoding = served.encoding()
+
+    (draw,) = served.draws(encoding)
+
+    assert isinstance(draw, Draw), draw
+    assert encoding.has_ids
+    texts = [asked.body.get("prompt", asked.body.get("inputs")) for asked in served.api.requests]
+    assert texts == [PROMPT + RESPONSE] * 2
+
+
+@pytest.mark.parametrize("endpoint", Endpoint)
+@pytest.mark.parametrize("kind", GENERATING)
+def test_first_tokens_have_the_values_of_the_model(
+    opened: ExitStack, qwen2: TinyWeights, kind: ProviderKind, endpoint: Endpoint
+) -> None:
+    """The likeliest ones, best first, in each format."""
+    if (kind, endpoint) == (ProviderKind.OPENAI, Endpoint.COMPLETIONS):
+        pytest.skip("Ollama has no log-probabilities there")
+    served = _served(opened, kind, qwen2)
+    cell = generating_cell_of(served.cell, PolicyKind.FIRST_TOKEN, endpoint)
+    text = PROMPT if endpoint is Endpoint.COMPLETIONS else f"user: {PROMPT}\nassistant:"
+    expected = sorted(qwen2.following(qwen2.tokenize(text)), reverse=True)[:3]
+
+    (reference,) = served.scorer.encode([cell])
+
+    assert isinstance(reference, Encoding), reference
+    assert reference.logprobs == tuple(expected)
+    (_, drawn) = draws_by(served.scorer, [request_of(cell, encoding=reference)])[0]
+    assert isinstance(drawn, Draw), drawn
+    assert drawn.logprobs == reference.logprobs

@@ -31,7 +31,7 @@ class TimedReply(Reply):
 
 
 class CompletionsClient:
-    """The endpoint of one provider that scores prompts."""
+    """The endpoints of one provider that score prompts and generate tokens."""
 
     def __init__(
         self, provider: ProviderSpec, key: Secret, runtime: Runtime, *, dialect: Dialect
@@ -43,7 +43,9 @@ class CompletionsClient:
             HttpFailure: the environment rules out any connection.
         """
         self._dialect = dialect
-        self._url = endpoint_url(provider, dialect.path)
+        self._urls = {
+            path: endpoint_url(provider, path) for path in (dialect.path, dialect.chat_path)
+        }
         self._models = None if dialect.models is None else endpoint_url(provider, dialect.models)
         self._clock = runtime.clock
         self._http = Client(
@@ -58,7 +60,7 @@ class CompletionsClient:
                 "a page",
                 if_moved=f"set base_url of providers.{provider.name} to where the API is now",
             ),
-            self._url,
+            self._urls[dialect.path],
             runtime,
             http2=provider.http2,
             limits=httpx.Limits(
@@ -74,7 +76,8 @@ class CompletionsClient:
         request_id = str(uuid.uuid4())
         # Unique for each call, so that no cached prompt has it.
         sent = self._dialect.sent(body, salt=request_id)
-        request = Request(method="POST", url=self._url, headers={REQUEST_ID: request_id}, body=sent)
+        url = self._urls[self._dialect.path_of(body)]
+        request = Request(method="POST", url=url, headers={REQUEST_ID: request_id}, body=sent)
         reply = await self._http.send(request, timeout_s=timeout_s)
         return TimedReply(
             status=reply.status,

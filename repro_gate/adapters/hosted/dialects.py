@@ -3,11 +3,14 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, assert_never
+from typing import Any, Final
 
 from repro_gate.adapters.hosted.native import (
     sglang_completion,
     sglang_request,
+    tgi_completion,
+    tgi_request,
+    together_completion,
     unchanged,
     vllm_completion,
 )
@@ -64,7 +67,7 @@ KEPT: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """The content of one call: the log-probabilities of the end of a prompt."""
+    """The content of one call: the log-probabilities of the end of a prompt, or of an answer."""
 
     model: str
     temperature: float
@@ -73,6 +76,10 @@ class Question:
     """How many tokens at the end; None for all tokens."""
     generate: int = 0
     """How many tokens to generate, and to score in place of the prompt."""
+    messages: tuple[tuple[str, str], ...] = ()
+    """The roles and texts of a chat, which replace the prompt."""
+    top: int = 0
+    """How many likely tokens to return in the place of each generated one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,11 @@ class Dialect:
     """The fields that request the log-probabilities of a whole prompt."""
     generating: Mapping[str, Any] = field(default_factory=dict[str, Any])
     """The fields that request those of generated tokens instead."""
+    chatting: Mapping[str, Any] = field(default_factory=lambda: {"logprobs": True})
+    """The fields that request them of a chat."""
+    top: str = "logprobs"
+    """The field for the number of likely tokens."""
+    top_of_chat: str = "top_logprobs"
     suffix: str | None = None
     """The field for a number of tokens at the end of the prompt; None if there are only all."""
     substitutes: Mapping[str, Mapping[str, Any]]
@@ -93,8 +105,11 @@ class Dialect:
     """The name of the field that requests a prompt's log-probabilities, as the server has it."""
     path: str = "completions"
     """The endpoint, below the base URL."""
+    chat_path: str = "chat/completions"
     models: str | None = None
     """Where the names of the models are, if answers do not have them."""
+    takes_ids: bool = True
+    """Whether a prompt may be sent as token ids."""
     salt: str | None = None
     """The field that separates a request from the cached prompts of all others."""
     is_cold: bool = False
@@ -112,30 +127,53 @@ class Dialect:
             if _NAMED_AS.get(field, re.compile(field)).search(message)
         )
 
+    def path_of(self, body: Mapping[str, Any]) -> str:
+        """Return the endpoint of a request."""
+        return self.chat_path if "messages" in body else self.path
+
     def sent(self, body: Mapping[str, Any], *, salt: str) -> Any:
         """Return the request as this server reads it."""
-        return self.request(body if self.salt is None else {**body, self.salt: salt})
+        salted = body if self.salt is None else {**body, self.salt: salt}
+        return salted if "messages" in body else self.request(salted)
 
     def body(self, question: Question, *, rejected: Collection[str] = ()) -> dict[str, Any]:
         """Return a request without the fields that the server is known to reject."""
         body: dict[str, Any] = {
             "model": question.model,
-            "prompt": question.prompt,
+            **_asked_in(question),
             "temperature": question.temperature,
             **self.always,
         }
         if question.generate:
             body |= {**self.generating, "max_tokens": question.generate}
-            rejected = [name for name in rejected if name != "max_tokens"]
         else:
             body |= self.scoring
+        if question.messages:
+            body |= self.chatting
+        if question.top:
+            body[self.top_of_chat if question.messages else self.top] = question.top
         if self.suffix is not None and question.last is not None and not question.generate:
             del body["echo"]
             body[self.suffix] = question.last
-        for name in rejected:
-            if body.pop(name, None) is not None:
+        return self._without(rejected, body, question)
+
+    def _without(
+        self, rejected: Collection[str], body: dict[str, Any], question: Question
+    ) -> dict[str, Any]:
+        for name in body.keys() & self.substitutes.keys() & set(rejected):
+            value = body.pop(name)
+            if name == "max_tokens" and question.generate:
+                # The newer name at OpenAI; a completion has only this one.
+                body["max_completion_tokens" if question.messages else name] = value
+            else:
                 body |= self.substitutes[name]
         return body
+
+
+def _asked_in(question: Question) -> dict[str, Any]:
+    if not question.messages:
+        return {"prompt": question.prompt}
+    return {"messages": [{"role": role, "content": text} for role, text in question.messages]}
 
 
 _FIREWORKS: Final = Dialect(
@@ -151,6 +189,7 @@ _FIREWORKS: Final = Dialect(
         "context_length_exceeded_behavior": "error",
     },
     scoring={"max_tokens": 0, "echo": True},
+    top="top_logprobs",
     suffix="echo_last",
     substitutes={"max_tokens": {"max_tokens": 1}, "echo_last": {"echo": True}},
 )
@@ -179,7 +218,9 @@ _VLLM: Final = Dialect(
     },
     # Only with `echo` may nothing be generated.
     scoring={"max_tokens": 1, "prompt_logprobs": 0},
-    generating={"logprobs": 1},
+    # In a list by text, tokens that are a part of a character replace one another.
+    generating={"logprobs": 1, "return_tokens_as_token_ids": True},
+    chatting={"logprobs": True, "return_tokens_as_token_ids": False},
     substitutes={},
     scored_by="prompt_logprobs",
     salt="cache_salt",
@@ -191,26 +232,64 @@ _SGLANG: Final = Dialect(
     scoring={"max_tokens": 0, "echo": True},
     substitutes={"max_tokens": {"max_tokens": 1}},
     scored_by="logprob_start_len",
+    top="top_logprobs",
     path="generate",
+    chat_path="v1/chat/completions",
     models="v1/models",
     is_cold=True,
     request=sglang_request,
     completion=sglang_completion,
 )
+_TOGETHER: Final = Dialect(
+    always={"logprobs": 1, "top_p": 1, "n": 1, "stream": False},
+    scoring={"max_tokens": 1, "echo": True},
+    # The number of likely tokens is that of `logprobs` here, also in a chat.
+    chatting={},
+    top_of_chat="logprobs",
+    substitutes={},
+    takes_ids=False,
+    completion=together_completion,
+)
+_TGI: Final = Dialect(
+    always={},
+    scoring={"max_tokens": 1, "echo": True},
+    top="top_logprobs",
+    substitutes={},
+    scored_by="decoder_input_details",
+    path="generate",
+    chat_path="v1/chat/completions",
+    models="v1/models",
+    takes_ids=False,
+    request=tgi_request,
+    completion=tgi_completion,
+)
+_LLAMA_SERVER: Final = Dialect(
+    always={
+        "logprobs": 1,
+        "cache_prompt": False,
+        "top_p": 1,
+        "n": 1,
+        "stream": False,
+    },
+    scoring={"max_tokens": 1, "echo": True},
+    substitutes={},
+    is_cold=True,
+)
+
+
+_DIALECTS: Final[Mapping[ProviderKind, Dialect]] = {
+    ProviderKind.FIREWORKS: _FIREWORKS,
+    ProviderKind.OPENAI: _OPENAI,
+    ProviderKind.VLLM: _VLLM,
+    ProviderKind.SGLANG: _SGLANG,
+    ProviderKind.TOGETHER: _TOGETHER,
+    ProviderKind.TGI: _TGI,
+    ProviderKind.LLAMA_SERVER: _LLAMA_SERVER,
+}
 
 
 def dialect_of(kind: ProviderKind) -> Dialect:
     """Return the dialect of a kind of hosted provider; raises ValueError for an engine."""
-    match kind:
-        case ProviderKind.FIREWORKS:
-            return _FIREWORKS
-        case ProviderKind.OPENAI:
-            return _OPENAI
-        case ProviderKind.VLLM:
-            return _VLLM
-        case ProviderKind.SGLANG:
-            return _SGLANG
-        case ProviderKind.LOCAL:
-            raise ValueError("an engine on this machine has no HTTP dialect")
-        case _:
-            assert_never(kind)
+    if kind is ProviderKind.LOCAL:
+        raise ValueError("an engine on this machine has no HTTP dialect")
+    return _DIALECTS[kind]

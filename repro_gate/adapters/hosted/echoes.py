@@ -45,7 +45,7 @@ class Echo:
 
 
 @contextmanager
-def _readable() -> Generator[None]:
+def readable() -> Generator[None]:
     """Raise `Unreadable` for JSON of another shape."""
     try:
         yield
@@ -53,7 +53,7 @@ def _readable() -> Generator[None]:
         raise Unreadable(str(error)) from error
 
 
-@_readable()
+@readable()
 def choice_of(document: Any) -> _Table:
     """Return the only choice of an answer; raises `Unreadable`."""
     choices = array(table(document, "the answer").get("choices"), "choices")
@@ -62,7 +62,7 @@ def choice_of(document: Any) -> _Table:
     return table(choices[0], "choices[0]")
 
 
-@_readable()
+@readable()
 def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
     """Return every token of a choice with its log-probability of one kind.
 
@@ -89,7 +89,7 @@ def echo_of(choice: _Table, kind: LogprobKind) -> Echo:
     )
 
 
-@_readable()
+@readable()
 def with_ids_beside(echo: Echo, choice: _Table, *, skipped: int) -> Echo:
     """Return an echo with ids from the lists beside it, if it has none itself.
 
@@ -130,6 +130,12 @@ def _usage(document: Any, *names: str) -> int | None:
         return integer(value_at(document, "usage", *names), low=0, high=_MAX_ID)
     except InvalidJson:
         return None
+
+
+def piece_of(row: _Table) -> tuple[Piece, float | None]:
+    """Return the token of a row, and its log-probability before any sampler."""
+    piece = _piece(row.get("token_id", row.get("id")), row.get("token"), row)
+    return piece, _logprob(row.get("logprob"))
 
 
 def _piece(id: Any, text: Any, row: _Table) -> Piece:

@@ -33,11 +33,20 @@ from repro_gate.adapters.hosted.dialects import (
 )
 from repro_gate.adapters.hosted.echoes import Unreadable, cached_tokens_of
 from repro_gate.adapters.hosted.failures import ReplyReader
+from repro_gate.adapters.hosted.generations import (
+    GENERATED_REMEDY,
+    Limits,
+    NoLogprobs,
+    read_generation,
+    without_key,
+)
 from repro_gate.adapters.hosted.limits import Ledger, RateLimiter
 from repro_gate.adapters.hosted.metadata import ObservedBackends, facts_of
 from repro_gate.adapters.http.retry import Deadline, HttpFailure, RetryPolicy, Runtime
 from repro_gate.core.logprobs.alignment import CONTINUATION_TOKENS, ScoredTwice
+from repro_gate.core.logprobs.alternatives import judge_generated, reference_of
 from repro_gate.core.logprobs.draw import (
+    Answered,
     Draw,
     DrawOutcome,
     Encoding,
@@ -45,7 +54,7 @@ from repro_gate.core.logprobs.draw import (
     MissedDraw,
     Piece,
 )
-from repro_gate.core.logprobs.policy import LogprobCell, Policy, ProviderSpec
+from repro_gate.core.logprobs.policy import Endpoint, LogprobCell, Policy, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.strict_json import is_table, items_at, value_at
@@ -97,6 +106,7 @@ class ProviderClient:
             runtime=runtime,
         )
         self._rejected: frozenset[str] = frozenset()
+        self._limits = Limits()
         self._closed: MeasurementUnavailable | None = None
         """Why no further call is made."""
         self._is_capable = False
@@ -111,16 +121,21 @@ class ProviderClient:
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; a failure is a `MissedDraw`."""
         async with self._first_alone():
+            if request.cell.policy.generates:
+                return await self._draw_generated(request)
             return await self._draw(request)
 
     async def encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
         """Return the tokens of a cell's text; it takes one call, or two."""
         async with self._first_alone():
+            if cell.policy.generates:
+                return await self._generate(cell)
             return await self._encode(cell)
 
     async def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw:
         """Let the model continue a prompt, and score what it generated in an echo as well."""
-        model, ids = cell.policy.model, _ids_of(encoding.prompt)
+        model = cell.policy.model
+        ids = _ids_of(encoding.prompt) if self._dialect.takes_ids else None
         try:
             asked = Question(
                 model=model,
@@ -171,7 +186,7 @@ class ProviderClient:
             model=policy.model,
             temperature=policy.temperature,
             prompt=tuple(id for id in ids if id is not None)
-            if encoding.has_ids
+            if encoding.has_ids and self._dialect.takes_ids
             else _text_asked(request),
             last=len(encoding.response),
         )
@@ -212,6 +227,49 @@ class ProviderClient:
         self._backends.add_prompt(cell, encoded)
         return encoded
 
+    async def _draw_generated(self, request: DrawRequest) -> DrawOutcome:
+        kind, model = request.cell.policy.kind, request.answers_as
+        try:
+            answered = await self._answered(request.cell)
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        drawn = judge_generated(answered, request.encoding, kind=kind, model=model)
+        return drawn if isinstance(drawn, Draw) else self._safe(drawn)
+
+    async def _generate(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
+        """Return the reference of a cell without a given response; it takes one call."""
+        try:
+            answered = await self._answered(cell)
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        encoded = reference_of(answered, cell.policy)
+        return encoded if isinstance(encoded, Encoding) else self._safe(encoded)
+
+    async def _answered(self, cell: LogprobCell) -> Answered:
+        """Return what a model generates; raises `MeasurementUnavailable`."""
+        policy, is_chat = cell.policy, cell.policy.endpoint is Endpoint.CHAT
+        question = Question(
+            model=policy.model,
+            temperature=policy.temperature,
+            prompt=cell.prefix,
+            messages=policy.messages(cell.item.prompt) if is_chat else (),
+            generate=policy.max_tokens,
+            top=policy.top_logprobs,
+        )
+        answer = await self._ask(question, tokens=1 + len(_utf8(cell.prefix)) // _BYTES_PER_TOKEN)
+        self._require_cold(answer)
+        try:
+            top = min(policy.top_logprobs, self._limits.most)
+            read = read_generation(answer.document, answer.facts, top=top)
+            answered = without_key(read, self._key, tokens=policy.max_tokens)
+        except NoLogprobs as error:
+            raise self._cannot(str(error), remedy=GENERATED_REMEDY) from error
+        except Unreadable as error:
+            reason = self._key.scrub(str(error))
+            raise MeasurementUnavailable(reason, remedy=GENERATED_REMEDY) from error
+        self._is_capable = True
+        return answered
+
     async def _ask_of_text(self, policy: Policy, text: str) -> Answer:
         """Return the answer about all tokens of a text."""
         question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
@@ -248,12 +306,16 @@ class ProviderClient:
 
     async def _attempt(self, question: Question, *, tokens: int, attempts: int) -> Answer | None:
         """Return the answer, or None when the question has to be phrased differently."""
-        rejected = self._rejected
+        rejected, limits = self._rejected, self._limits
+        question = limits.applied_to(question)
         body = self._dialect.body(question, rejected=rejected)
         try:
             answer = await self._call(body, question, tokens=tokens, attempts=attempts)
             named = self._require_limit(answer) - rejected
         except HttpFailure as error:
+            self._limits = limits.named_in(error.message, question)
+            if self._limits != limits:
+                return None
             # A rejected field is replaced by another one.
             named = self._dialect.rejected_in(error.message) & body.keys() - rejected
             if not named:
@@ -267,7 +329,7 @@ class ProviderClient:
     async def _call(
         self, body: Mapping[str, Any], question: Question, *, tokens: int, attempts: int
     ) -> Answer:
-        generated: int = body["max_tokens"]
+        generated: int = body.get("max_tokens", question.generate)
         costs = {REQUESTS: 1, PROMPT_TOKENS: tokens, GENERATED_TOKENS: generated}
         await self._limiter.acquire(costs, self._deadline)
         self._ledger.spend(tokens + generated)
@@ -340,7 +402,7 @@ class ProviderClient:
         if gap is not None:
             raise self._cannot(gap)
 
-    def _cannot(self, what: str) -> MeasurementUnavailable:
+    def _cannot(self, what: str, *, remedy: str = ECHO_REMEDY) -> MeasurementUnavailable:
         """Return why the server cannot be gated; after a good answer, only this one failed."""
         if self._is_capable:
             return MeasurementUnavailable(
@@ -348,7 +410,7 @@ class ProviderClient:
                 remedy="check for another version or server behind base_url; resume with --resume",
             )
         reason = f"{self._provider.name} cannot be gated: {what}"
-        self._closed = MeasurementUnavailable(reason, remedy=ECHO_REMEDY)
+        self._closed = MeasurementUnavailable(reason, remedy=remedy)
         return self._closed
 
     def _safe(self, invalid: InvalidDraw | MissedDraw) -> InvalidDraw | MissedDraw:

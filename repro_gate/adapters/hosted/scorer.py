@@ -22,7 +22,7 @@ from repro_gate.ports import DrawRequest, Seen
 _Task = TypeVar("_Task")
 _Result = TypeVar("_Result")
 _Encoded = Encoding | InvalidDraw | MissedDraw
-_TextKey = tuple[ProviderSpec, str, str, str]
+_TextKey = tuple[ProviderSpec, str, str, str, frozenset[tuple[str, str]]]
 
 
 async def spread(
@@ -96,8 +96,10 @@ class HostedScorer:
         self._run(spread(different, make, at=_provider_of))
         return [found[_text_key(cell)] for cell in cells]
 
-    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw:
+    def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw | None:
         """Compare the log-probabilities of generated tokens with those of their echo."""
+        if cell.policy.generates:
+            return None
         found: list[ScoredTwice | MissedDraw] = []
 
         async def make(cell: LogprobCell) -> None:
@@ -171,7 +173,11 @@ def _provider_of(cell: LogprobCell) -> ProviderSpec:
 
 
 def _text_key(cell: LogprobCell) -> _TextKey:
-    return cell.policy.provider, cell.policy.model, cell.prefix, cell.item.response
+    policy = cell.policy
+    # A generated reference depends on everything, and a given response on its text only.
+    facts = cell.definition if policy.generates else policy.call_facts
+    called = {name: value for name, value in facts.items() if name not in {"policy", "item"}}
+    return policy.provider, policy.model, cell.prefix, cell.item.response, frozenset(called.items())
 
 
 def _ignore(*_: object) -> None:

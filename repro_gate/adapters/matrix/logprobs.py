@@ -43,6 +43,10 @@ _FIREWORKS: Final = {
     "base_url": "https://api.fireworks.ai/inference/v1",
     "api_key_env": "FIREWORKS_API_KEY",
 }
+_TOGETHER: Final = {
+    "base_url": "https://api.together.xyz/v1",
+    "api_key_env": "TOGETHER_API_KEY",
+}
 _LOCAL_PROVIDER = ProviderSpec(name=LOCAL, kind=ProviderKind.LOCAL)
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
@@ -62,6 +66,7 @@ def read_policies(
         place = f"policies.{name}"
         provider = require_known(file, f"{place}.provider", table["provider"], providers)
         _require_kind(file, place, table)
+        _require_echo(file, place, table, providers[provider].kind)
         _require_template(file, place, table)
         _require_logprobs(file, f"{place}.logprobs", table, providers[provider].kind)
         if provider == LOCAL:
@@ -103,21 +108,30 @@ def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
     match kind:
         case ProviderKind.FIREWORKS:
             return _FIREWORKS
-        case ProviderKind.OPENAI | ProviderKind.VLLM | ProviderKind.SGLANG | ProviderKind.LOCAL:
+        case ProviderKind.TOGETHER:
+            return _TOGETHER
+        case (
+            ProviderKind.OPENAI
+            | ProviderKind.VLLM
+            | ProviderKind.SGLANG
+            | ProviderKind.TGI
+            | ProviderKind.LLAMA_SERVER
+            | ProviderKind.LOCAL
+        ):
             return {}
         case _:
             assert_never(kind)
 
 
 def _require_url(file: Path, place: str, url: str, kind: ProviderKind) -> None:
-    problem = _problem_of(url, kind)
+    problem = url_problem(url, kind)
     if problem is not None:
         # The URL may contain a password, so it is not shown.
         expected = "an https URL, or an http one on a loopback host"
         raise InputInvalid.at(file, place, expected=expected, found=problem)
 
 
-def _problem_of(url: str, kind: ProviderKind) -> str | None:
+def url_problem(url: str, kind: ProviderKind) -> str | None:
     """Return why no key may be sent to a URL, or None."""
     try:
         parts = urlsplit(url)
@@ -155,10 +169,16 @@ def _require_logprobs(file: Path, place: str, table: Mapping[str, Any], kind: Pr
 def _is_raw_only(kind: ProviderKind) -> bool:
     """Return whether a kind has no log-probabilities after the temperature."""
     match kind:
-        case ProviderKind.VLLM | ProviderKind.SGLANG:
-            return True
         case ProviderKind.FIREWORKS | ProviderKind.OPENAI | ProviderKind.LOCAL:
             return False
+        case (
+            ProviderKind.VLLM
+            | ProviderKind.SGLANG
+            | ProviderKind.TOGETHER
+            | ProviderKind.TGI
+            | ProviderKind.LLAMA_SERVER
+        ):
+            return True
         case _:
             assert_never(kind)
 
@@ -166,9 +186,16 @@ def _is_raw_only(kind: ProviderKind) -> bool:
 def _has_own_root(kind: ProviderKind) -> bool:
     """Return whether the endpoint of a kind is not one of those below /v1."""
     match kind:
-        case ProviderKind.SGLANG:
+        case ProviderKind.SGLANG | ProviderKind.TGI:
             return True
-        case ProviderKind.FIREWORKS | ProviderKind.OPENAI | ProviderKind.VLLM | ProviderKind.LOCAL:
+        case (
+            ProviderKind.FIREWORKS
+            | ProviderKind.OPENAI
+            | ProviderKind.VLLM
+            | ProviderKind.TOGETHER
+            | ProviderKind.LLAMA_SERVER
+            | ProviderKind.LOCAL
+        ):
             return False
         case _:
             assert_never(kind)
@@ -220,6 +247,13 @@ def _kind_of(table: Mapping[str, Any]) -> PolicyKind:
 
 def _endpoint_of(table: Mapping[str, Any]) -> Endpoint:
     return Endpoint(table.get("endpoint", Endpoint.COMPLETIONS))
+
+
+def _require_echo(file: Path, place: str, table: Mapping[str, Any], kind: ProviderKind) -> None:
+    """Require that a server can score a given response, if a policy has one."""
+    if kind is ProviderKind.LLAMA_SERVER and _kind_of(table) is PolicyKind.RESPONSE:
+        expected = "'first_token' or 'generated', because llama-server does not score a prompt"
+        raise InputInvalid.at(file, f"{place}.kind", expected=expected, found="'response'")
 
 
 def _require_template(file: Path, place: str, table: Mapping[str, Any]) -> None:

@@ -36,6 +36,12 @@ class ProviderKind(StrEnum):
     """`/v1/completions` with `prompt_logprobs`."""
     SGLANG = "sglang"
     """SGLang's own `/generate`."""
+    TOGETHER = "together"
+    """`/v1/completions` of Together, whose echo is beside the choices."""
+    TGI = "tgi"
+    """`/generate` of Text Generation Inference."""
+    LLAMA_SERVER = "llama_server"
+    """llama-server of llama.cpp, which has no log-probabilities of a prompt."""
     LOCAL = "local"
 
 
@@ -117,6 +123,9 @@ class ProviderSpec:
                 | ProviderKind.OPENAI
                 | ProviderKind.VLLM
                 | ProviderKind.SGLANG
+                | ProviderKind.TOGETHER
+                | ProviderKind.TGI
+                | ProviderKind.LLAMA_SERVER
             ):
                 return False
             case _:

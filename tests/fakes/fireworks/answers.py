@@ -65,7 +65,10 @@ def generic_body(answer: Answer, ask: Ask, *, number: int, cached: int) -> Json:
     del body["usage"]["prompt_tokens_details"]
     for choice in body["choices"]:
         if choice["logprobs"] is not None:
-            del choice["logprobs"]["token_ids"]
+            choice["logprobs"].pop("token_ids", None)
+            for row in choice["logprobs"].get("content", ()):
+                for one in (row, *row["top_logprobs"]):
+                    del one["token_id"]
     return body
 
 

@@ -62,6 +62,8 @@ class Ask:
     shape: Shape
     is_chat: bool = False
     wants_ids: bool = False
+    is_named_by_id: bool = False
+    """Whether tokens are named by their ids, in place of their texts."""
     wants_raw_output: bool = False
     wants_metrics: bool = False
     is_cold: bool = False
@@ -221,6 +223,32 @@ class GenericCompletion(_Body):
                 is_truncated=False,
             ),
             shape=Shape.NONE if self.logprobs is None else Shape.LEGACY,
+        )
+
+
+class GenericChat(_Body):
+    """`POST /v1/chat/completions` of a generic API that is compatible with OpenAI's."""
+
+    is_chat: ClassVar[bool] = True
+
+    messages: Annotated[list[_Message], Field(min_length=1)]
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+    max_completion_tokens: _Count | None = None
+
+    def ask(self) -> Ask:
+        """Return the request in common form, with a template of our own."""
+        lines = [f"{message.role}: {message.content}\n" for message in self.messages]
+        return Ask(
+            model=self.model,
+            question=Question(
+                prompt="".join([*lines, "assistant:"]),
+                max_tokens=_first(self.max_tokens, self.max_completion_tokens, _DEFAULT_MAX_TOKENS),
+                top=self.top_logprobs or 0,
+                is_truncated=False,
+            ),
+            shape=Shape.CONTENT if self.logprobs else Shape.NONE,
+            is_chat=True,
         )
 
 

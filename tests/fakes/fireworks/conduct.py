@@ -20,6 +20,10 @@ class Dialect(StrEnum):
     """vLLM: log-probabilities of a prompt by id, and a cache of prompts."""
     SGLANG = "/sglang"
     """SGLang's own API, which names no model in an answer."""
+    TOGETHER = "/together/v1"
+    TGI = "/tgi"
+    """Text Generation Inference, which names no model in an answer."""
+    OLLAMA = "/ollama/v1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,19 +9,37 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from tests.fakes.fireworks.bodies import Body, FireworksChat, FireworksCompletion, GenericCompletion
+from tests.fakes.fireworks.bodies import (
+    Body,
+    FireworksChat,
+    FireworksCompletion,
+    GenericChat,
+    GenericCompletion,
+)
 from tests.fakes.fireworks.conduct import Asked, Conduct, Dialect
 from tests.fakes.fireworks.effects import Rule
 from tests.fakes.fireworks.hosting import HostedModel
-from tests.fakes.fireworks.self_hosted import SglangGenerate, VllmCompletion
+from tests.fakes.fireworks.self_hosted import (
+    OllamaCompletion,
+    OpenAiChat,
+    SglangGenerate,
+    TgiGenerate,
+    TogetherChat,
+    TogetherCompletion,
+    VllmChat,
+    VllmCompletion,
+)
 from tests.fakes.fireworks.service import Service
 from tests.fakes.loopback import HOST, serving_app
 
 _ENDPOINTS: dict[Dialect, dict[str, type[Body]]] = {
     Dialect.FIREWORKS: {"completions": FireworksCompletion, "chat/completions": FireworksChat},
-    Dialect.GENERIC: {"completions": GenericCompletion},
-    Dialect.VLLM: {"completions": VllmCompletion},
-    Dialect.SGLANG: {"generate": SglangGenerate},
+    Dialect.GENERIC: {"completions": GenericCompletion, "chat/completions": GenericChat},
+    Dialect.VLLM: {"completions": VllmCompletion, "chat/completions": VllmChat},
+    Dialect.SGLANG: {"generate": SglangGenerate, "v1/chat/completions": OpenAiChat},
+    Dialect.TOGETHER: {"completions": TogetherCompletion, "chat/completions": TogetherChat},
+    Dialect.TGI: {"generate": TgiGenerate, "v1/chat/completions": OpenAiChat},
+    Dialect.OLLAMA: {"completions": OllamaCompletion, "chat/completions": OpenAiChat},
 }
 
 
@@ -62,11 +80,13 @@ def serving(
 
 def _app(service: Service, dialect: Dialect) -> ASGIApp:
     async def models(_: Request) -> JSONResponse:
-        return JSONResponse({"object": "list", "data": [{"id": name} for name in service.models]})
+        owner = dialect.name.lower()
+        rows = [{"id": name, "owned_by": owner} for name in service.models]
+        return JSONResponse({"object": "list", "data": rows})
 
     return Starlette(
         routes=[
-            Route(f"{dialect.value}/v1/models", models),
+            Route(f"{dialect.value.removesuffix('/v1')}/v1/models", models),
             *(
                 Route(f"{dialect.value}/{path}", _endpoint(service, kind), methods=["POST"])
                 for path, kind in _ENDPOINTS[dialect].items()

@@ -32,7 +32,13 @@ from tests.fakes.fireworks.effects import (
 )
 from tests.fakes.fireworks.hosting import HostedModel, answer_to
 from tests.fakes.fireworks.noise import dice_for
-from tests.fakes.fireworks.self_hosted import sglang_body, vllm_body
+from tests.fakes.fireworks.self_hosted import (
+    ollama_body,
+    sglang_body,
+    tgi_body,
+    together_body,
+    vllm_body,
+)
 from tests.fakes.fireworks.weights import Weights
 from tests.fakes.fireworks.wire import CutResponse, error_body, json_response, raw_response
 
@@ -42,6 +48,9 @@ _BODIES = {
     Dialect.GENERIC: generic_body,
     Dialect.VLLM: vllm_body,
     Dialect.SGLANG: sglang_body,
+    Dialect.TOGETHER: together_body,
+    Dialect.TGI: tgi_body,
+    Dialect.OLLAMA: ollama_body,
 }
 
 
@@ -137,7 +146,7 @@ class Service:
         return read_body(kind, asked.body)
 
     def _model_of(self, ask: Ask) -> HostedModel:
-        is_unnamed = self._conduct.dialect is Dialect.SGLANG
+        is_unnamed = self._conduct.dialect in {Dialect.SGLANG, Dialect.TGI}
         model = next(iter(self._models.values())) if is_unnamed else self._models.get(ask.model)
         if model is None:
             message = "Model not found, inaccessible, and/or not deployed"
