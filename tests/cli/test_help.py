@@ -16,6 +16,7 @@ _COMMANDS = [
     ["axes"],
     ["explain"],
     ["merge"],
+    ["probe"],
     ["publish"],
     ["record-baseline"],
     ["update-snapshots"],

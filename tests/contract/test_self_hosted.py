@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -77,8 +78,9 @@ def generating_cell_of(
     cell: LogprobCell, kind: PolicyKind, endpoint: Endpoint, *, tokens: int = 1
 ) -> LogprobCell:
     """Return a cell that generates after the same prompt."""
-    changes = {"kind": kind, "endpoint": endpoint, "max_tokens": tokens, "top_logprobs": 3}
-    return replace(cell, policy=replace(cell.policy, temperature=0.0, **changes))
+    changes: dict[str, Any] = {"kind": kind, "endpoint": endpoint, "max_tokens": tokens}
+    policy = replace(cell.policy, temperature=0.0, top_logprobs=3, **changes)
+    return replace(cell, policy=policy)
 
 
 def _served(
@@ -164,7 +166,7 @@ def test_the_fingerprint_of_vllm_is_kept(opened: ExitStack) -> None:
     (draw,) = served.draws(served.encoding())
 
     assert isinstance(draw, Draw)
-    assert draw.facts.headers == {"system_fingerprint": FINGERPRINT}
+    assert draw.facts.fingerprint == FINGERPRINT
     assert served.scorer.facts(served.cell.policy)["provider.fingerprint"] == FINGERPRINT
 
 

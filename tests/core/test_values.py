@@ -65,6 +65,8 @@ from repro_gate.ports import (
     Verified,
     VerifyRequest,
 )
+from tests.core.logprobs.test_capabilities import ALL as ALL_ABILITIES
+from tests.core.logprobs.test_capabilities import report_of as probe_report_of
 from tests.fakes.engines import STATE
 from tests.fakes.history import session_cell_of, session_header_of
 from tests.fakes.logprob_reports import (
@@ -147,6 +149,7 @@ NO_NAMES = ("", "..", "../../../etc", "/x/.config", "a\x00b", "x" * 300, "CPU")
 
 MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
 SAMPLES: tuple[object, ...] = (
+    probe_report_of(ALL_ABILITIES),
     report_of(),
     lora_of(),
     shard_report_of(),

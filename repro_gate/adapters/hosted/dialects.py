@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 from repro_gate.adapters.hosted.native import (
     sglang_completion,
@@ -290,6 +290,18 @@ _DIALECTS: Final[Mapping[ProviderKind, Dialect]] = {
 
 def dialect_of(kind: ProviderKind) -> Dialect:
     """Return the dialect of a kind of hosted provider; raises ValueError for an engine."""
-    if kind is ProviderKind.LOCAL:
-        raise ValueError("an engine on this machine has no HTTP dialect")
-    return _DIALECTS[kind]
+    match kind:
+        case ProviderKind.LOCAL:
+            raise ValueError("an engine on this machine has no HTTP dialect")
+        case (
+            ProviderKind.FIREWORKS
+            | ProviderKind.OPENAI
+            | ProviderKind.VLLM
+            | ProviderKind.SGLANG
+            | ProviderKind.TOGETHER
+            | ProviderKind.TGI
+            | ProviderKind.LLAMA_SERVER
+        ):
+            return _DIALECTS[kind]
+        case _:
+            assert_never(kind)
