@@ -27,7 +27,12 @@ from repro_gate.core.logprobs import capabilities
 from repro_gate.core.logprobs.alignment import Alignment, judge_alignment
 from repro_gate.core.logprobs.capabilities import Ability, Finding
 from repro_gate.core.logprobs.draw import FINGERPRINT, Answered, DrawFacts, Piece
-from repro_gate.core.logprobs.policy import MAX_TOP_LOGPROBS, LogprobKind, ProviderKind
+from repro_gate.core.logprobs.policy import (
+    MAX_TOP_LOGPROBS,
+    LogprobKind,
+    ProviderKind,
+    scores_prompts,
+)
 from repro_gate.strict_json import items_at, value_at
 
 YES, NO, OPEN = capabilities.Answer.YES, capabilities.Answer.NO, capabilities.Answer.OPEN
@@ -114,8 +119,8 @@ class Seen:
 
 def kind_of_server(seen: Seen) -> ProviderKind:
     """Return the kind of provider that fits a server."""
-    if seen.owner is ProviderKind.LLAMA_SERVER:
-        return ProviderKind.LLAMA_SERVER
+    if seen.owner is not None and not scores_prompts(seen.owner):
+        return seen.owner
     for kind, asked in seen.scored:
         if _scored_by(seen, asked.document) is None:
             return kind
@@ -129,10 +134,7 @@ def kind_of_server(seen: Seen) -> ProviderKind:
 
 def is_scored(seen: Seen) -> bool:
     """Return whether a prompt's log-probabilities were seen, in the best way for the server."""
-    return any(gap is None for gap in _gaps(seen).values()) and seen.owner not in {
-        ProviderKind.VLLM,
-        ProviderKind.SGLANG,
-    }
+    return any(gap is None for gap in _gaps(seen).values()) and seen.owner is None
 
 
 def findings_of(seen: Seen, key: Secret) -> tuple[Finding, ...]:

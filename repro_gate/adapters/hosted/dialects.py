@@ -277,31 +277,24 @@ _LLAMA_SERVER: Final = Dialect(
 )
 
 
-_DIALECTS: Final[Mapping[ProviderKind, Dialect]] = {
-    ProviderKind.FIREWORKS: _FIREWORKS,
-    ProviderKind.OPENAI: _OPENAI,
-    ProviderKind.VLLM: _VLLM,
-    ProviderKind.SGLANG: _SGLANG,
-    ProviderKind.TOGETHER: _TOGETHER,
-    ProviderKind.TGI: _TGI,
-    ProviderKind.LLAMA_SERVER: _LLAMA_SERVER,
-}
-
-
-def dialect_of(kind: ProviderKind) -> Dialect:
+def dialect_of(kind: ProviderKind) -> Dialect:  # noqa: C901, PLR0911 -- one case for each kind
     """Return the dialect of a kind of hosted provider; raises ValueError for an engine."""
     match kind:
+        case ProviderKind.FIREWORKS:
+            return _FIREWORKS
+        case ProviderKind.OPENAI:
+            return _OPENAI
+        case ProviderKind.VLLM:
+            return _VLLM
+        case ProviderKind.SGLANG:
+            return _SGLANG
+        case ProviderKind.TOGETHER:
+            return _TOGETHER
+        case ProviderKind.TGI:
+            return _TGI
+        case ProviderKind.LLAMA_SERVER:
+            return _LLAMA_SERVER
         case ProviderKind.LOCAL:
             raise ValueError("an engine on this machine has no HTTP dialect")
-        case (
-            ProviderKind.FIREWORKS
-            | ProviderKind.OPENAI
-            | ProviderKind.VLLM
-            | ProviderKind.SGLANG
-            | ProviderKind.TOGETHER
-            | ProviderKind.TGI
-            | ProviderKind.LLAMA_SERVER
-        ):
-            return _DIALECTS[kind]
         case _:
             assert_never(kind)

@@ -22,7 +22,13 @@ from repro_gate.adapters.http.client import Client, Request, Server
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
 from repro_gate.core.logprobs.alignment import CONTINUATION_TOKENS
 from repro_gate.core.logprobs.capabilities import MAX_PROBE_CALLS, ProbeReport
-from repro_gate.core.logprobs.policy import MAX_TOP_LOGPROBS, ProviderKind, ProviderSpec
+from repro_gate.core.logprobs.policy import (
+    MAX_TOP_LOGPROBS,
+    ProviderKind,
+    ProviderSpec,
+    has_own_root,
+    scores_prompts,
+)
 from repro_gate.errors import MeasurementUnavailable
 
 _MAX_BYTES: Final = 1 << 22
@@ -33,8 +39,6 @@ _ANSWER_TOKENS: Final = 16
 """Some models of OpenAI refuse fewer."""
 _WARM: Final = 1.5
 _STOPS: Final = (" ", "\n", ".", ",")
-_OWN_ROOT: Final = frozenset({ProviderKind.SGLANG, ProviderKind.TGI})
-"""Kinds whose endpoints are not below /v1."""
 _UNAUTHORIZED: Final = frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN})
 _NOTHING: Final = "check the address, the name of the model, and that the server runs there"
 
@@ -183,7 +187,7 @@ class _Probe:
 
     async def _score(self, seen: Seen) -> None:
         """Request the log-probabilities of a prompt in the own formats of servers."""
-        if seen.owner is ProviderKind.LLAMA_SERVER:
+        if seen.owner is not None and not scores_prompts(seen.owner):
             return
         kinds = (ProviderKind.VLLM, ProviderKind.TGI) if seen.owner is None else (seen.owner,)
         for kind in kinds:
@@ -225,7 +229,7 @@ class _Probe:
             return Asked()
         self._calls += 1
         base = self._provider.base_url
-        base = base.removesuffix("/v1") if kind in _OWN_ROOT else base
+        base = base.removesuffix("/v1") if has_own_root(kind) else base
         url = endpoint_url(replace(self._provider, base_url=base), path)
         request = Request(method="GET" if body is None else "POST", url=url, body=body)
         try:

@@ -36,6 +36,8 @@ from repro_gate.core.logprobs.policy import (
     ProviderSpec,
     Tolerance,
     WeightPlan,
+    has_own_root,
+    scores_prompts,
 )
 from repro_gate.errors import InputInvalid
 
@@ -146,7 +148,7 @@ def url_problem(url: str, kind: ProviderKind) -> str | None:
         "one with a query or a fragment": "?" in url or "#" in url,
         "one with /completions, which repro-gate appends": "/completions" in parts.path,
         "one with /v1 or /generate; repro-gate appends /generate, which is not below /v1": (
-            _has_own_root(kind) and parts.path.rstrip("/").endswith(("/v1", "/generate"))
+            has_own_root(kind) and parts.path.rstrip("/").endswith(("/v1", "/generate"))
         ),
     }
     return next((problem for problem, is_there in problems.items() if is_there), None)
@@ -179,24 +181,6 @@ def _is_raw_only(kind: ProviderKind) -> bool:
             | ProviderKind.LLAMA_SERVER
         ):
             return True
-        case _:
-            assert_never(kind)
-
-
-def _has_own_root(kind: ProviderKind) -> bool:
-    """Return whether the endpoint of a kind is not one of those below /v1."""
-    match kind:
-        case ProviderKind.SGLANG | ProviderKind.TGI:
-            return True
-        case (
-            ProviderKind.FIREWORKS
-            | ProviderKind.OPENAI
-            | ProviderKind.VLLM
-            | ProviderKind.TOGETHER
-            | ProviderKind.LLAMA_SERVER
-            | ProviderKind.LOCAL
-        ):
-            return False
         case _:
             assert_never(kind)
 
@@ -251,8 +235,8 @@ def _endpoint_of(table: Mapping[str, Any]) -> Endpoint:
 
 def _require_echo(file: Path, place: str, table: Mapping[str, Any], kind: ProviderKind) -> None:
     """Require that a server can score a given response, if a policy has one."""
-    if kind is ProviderKind.LLAMA_SERVER and _kind_of(table) is PolicyKind.RESPONSE:
-        expected = "'first_token' or 'generated', because llama-server does not score a prompt"
+    if _kind_of(table) is PolicyKind.RESPONSE and not scores_prompts(kind):
+        expected = f"'first_token' or 'generated', because {kind.value} does not score a prompt"
         raise InputInvalid.at(file, f"{place}.kind", expected=expected, found="'response'")
 
 

@@ -7,7 +7,7 @@ from itertools import product
 from typing import Final, TypeAlias, assert_never
 
 from repro_gate.core.guards import require_at_least, require_text
-from repro_gate.core.logprobs.policy import Endpoint, PolicyKind, ProviderKind
+from repro_gate.core.logprobs.policy import Endpoint, PolicyKind, ProviderKind, has_own_root
 
 MAX_PROBE_CALLS: Final = 10
 """Calls of one probe."""
@@ -79,8 +79,7 @@ class ProbeReport:
     @property
     def provider_url(self) -> str:
         """The base URL for a provider of this kind."""
-        has_own_root = self.kind in {ProviderKind.SGLANG, ProviderKind.TGI}
-        return self.base_url.removesuffix("/v1") if has_own_root else self.base_url
+        return self.base_url.removesuffix("/v1") if has_own_root(self.kind) else self.base_url
 
     @property
     def uses(self) -> tuple[Use, ...]:

@@ -45,6 +45,43 @@ class ProviderKind(StrEnum):
     LOCAL = "local"
 
 
+def has_own_root(kind: ProviderKind) -> bool:
+    """Return whether the endpoint of a kind is not one of those below /v1."""
+    match kind:
+        case ProviderKind.SGLANG | ProviderKind.TGI:
+            return True
+        case (
+            ProviderKind.FIREWORKS
+            | ProviderKind.OPENAI
+            | ProviderKind.VLLM
+            | ProviderKind.TOGETHER
+            | ProviderKind.LLAMA_SERVER
+            | ProviderKind.LOCAL
+        ):
+            return False
+        case _:
+            assert_never(kind)
+
+
+def scores_prompts(kind: ProviderKind) -> bool:
+    """Return whether a kind can give log-probabilities of a prompt."""
+    match kind:
+        case ProviderKind.LLAMA_SERVER:
+            return False
+        case (
+            ProviderKind.FIREWORKS
+            | ProviderKind.OPENAI
+            | ProviderKind.VLLM
+            | ProviderKind.SGLANG
+            | ProviderKind.TOGETHER
+            | ProviderKind.TGI
+            | ProviderKind.LOCAL
+        ):
+            return True
+        case _:
+            assert_never(kind)
+
+
 class PolicyKind(StrEnum):
     """What a draw measures; see "What each kind can see" in the docs."""
 
