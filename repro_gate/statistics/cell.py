@@ -106,6 +106,7 @@ def effect_of(
         band=float(allowed[0]),
         deciding=_deciding(column, draws, floor=floor, of=of),
         tokens=token_shifts(calibration, new, of),
+        by_distance=by_distance,
     )
     return effect, bool(columns[evidence].any())
 

@@ -25,7 +25,7 @@ from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
 from repro_gate.core.logprobs.sessions import SessionNoise
-from repro_gate.core.logprobs.verdicts import Deciding, Outlying
+from repro_gate.core.logprobs.verdicts import Deciding, Fork, Outlying
 from repro_gate.core.matrix import PromptSpec, Variant, plan
 from repro_gate.core.report import (
     CellReport,
@@ -132,6 +132,7 @@ SCORED_TWICE = ScoredTwice(generated=(-1.0,), echoed=(-1.0,))
 SCORE_REQUEST = ScoreRequest(prompt="a", response="bc", temperature=0.5)
 SCORED = scored_of("tiny", SCORE_REQUEST)
 LOGPROB_REPORT = rich_logprobs_of().cells[0]
+FORK = Fork(position=1, piece=None, margin=0.5, draws=1, of=2)
 DECIDING = Deciding(token=None, shift=0.1, band=0.2, calibration=(0.0,), draws=(0.1,))
 GRADE = grade_of()
 REFERENCE = reference_of(golden_of(FOX))
@@ -180,6 +181,7 @@ SAMPLES: tuple[object, ...] = (
     ),
     Inconsistency(place="a", expected="b", found="c"),
     Draw(logprobs=(-1.0,), fork=0),
+    FORK,
     replace(BASELINE.encoding, logprobs=(-1.0, -0.5)),
     InvalidDraw(reason="x", position=1),
     MissedDraw(reason="x"),
@@ -363,6 +365,10 @@ REFUSALS: dict[str, tuple[Callable[[], object], str]] = {
     "a generated answer by chance": (
         lambda: replace(FIRST_TOKEN, kind=PolicyKind.GENERATED, temperature=1.0),
         "compared at temperature 0",
+    ),
+    "a fork of no answer": (
+        lambda: replace(FORK, draws=0),
+        "draws must be at least 1, got 0",
     ),
     "a probability of 0": (lambda: Draw(logprobs=(-math.inf,)), "'logprobs[0]' is no log-prob"),
     "echoed and generated": (

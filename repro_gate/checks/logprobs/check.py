@@ -2,12 +2,13 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from repro_gate.checks.logprobs.collect import Comparison, vectors_of
 from repro_gate.checks.logprobs.importance_weights import importance_weights
 from repro_gate.checks.logprobs.measure import LogprobPorts, SuiteRunner
 from repro_gate.checks.logprobs.preflight import Preflight
+from repro_gate.core.logprobs.alternatives import common_fork
 from repro_gate.core.logprobs.error_rates import CELLS_SHARE, max_outliers
 from repro_gate.core.logprobs.policy import SERVER_FINGERPRINT, LogprobCell, LogprobPlan, Policy
 from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport, PolicyNoise, Spending
@@ -186,6 +187,7 @@ class _Judge:
             of=vectors.encoding,
             by_distance=cell.cell.policy.by_distance,
         )
+        effect = replace(effect, fork=common_fork(cell.new))
         if not is_beyond:
             return Agrees(equivalence=cell.equivalence, changed=effect)
         facts = self._scorer.facts(cell.cell.policy)
@@ -211,6 +213,7 @@ def _noise(policy: Policy, cells: Sequence[Comparison]) -> PolicyNoise:
         model=policy.model,
         temperature=policy.temperature,
         logprobs=policy.logprobs,
+        kind=policy.kind,
         cells=len(cells),
         calibration_variance=within_variance([cell.calibration_totals for cell in cells]),
         variance=within_variance([cell.totals for cell in cells]),

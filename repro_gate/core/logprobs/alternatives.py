@@ -10,6 +10,7 @@ that the reference's own values stand for no difference.
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from statistics import median
 from typing import TypeAlias, assert_never
 
 from repro_gate.core.logprobs.draw import (
@@ -26,6 +27,7 @@ from repro_gate.core.logprobs.draw import (
     wrong_model,
 )
 from repro_gate.core.logprobs.policy import Policy, PolicyKind
+from repro_gate.core.logprobs.verdicts import Fork
 
 Ranked: TypeAlias = tuple[tuple[Piece, float], ...]
 """Tokens with their values in nats, most likely first."""
@@ -115,6 +117,31 @@ def on_all_tokens(
 
     rows = tuple([extended(draw) for draw in side] for side in sides)
     return (*response, *added.values()), rows
+
+
+def common_fork(draws: Sequence[Draw]) -> Fork | None:
+    """Return where answers leave the recorded one most often, if any does."""
+    forks = Counter(_fork_of(draw) for draw in draws if draw.fork is not None)
+    if not forks:
+        return None
+    (place, piece), count = forks.most_common(1)[0]
+    margins = [
+        value - draw.logprobs[place]
+        for draw in draws
+        if draw.fork is not None and place < len(draw.logprobs) and _fork_of(draw) == (place, piece)
+        for _, value in draw.others
+    ]
+    return Fork(
+        position=place,
+        piece=piece,
+        margin=max(0.0, median(margins or [0.0])),
+        draws=count,
+        of=len(draws),
+    )
+
+
+def _fork_of(draw: Draw) -> tuple[int, Piece | None]:
+    return draw.fork or 0, draw.others[0][0] if draw.others else None
 
 
 def _first_list(answered: Answered) -> Ranked | InvalidDraw | MissedDraw:

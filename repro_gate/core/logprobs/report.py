@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from repro_gate.core.guards import require_at_least, require_finite, require_name, require_share
-from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, Tolerance
+from repro_gate.core.logprobs.policy import LogprobCell, LogprobKind, PolicyKind, Tolerance
 from repro_gate.core.logprobs.sessions import SessionNoise
 from repro_gate.core.logprobs.verdicts import Equivalence, Evidence, LogprobVerdict, TokenShift
 from repro_gate.core.tokens.verdicts import Orphan
@@ -121,6 +121,7 @@ class PolicyNoise:
     """The share of this check's draws that repeat a calibration draw exactly."""
     draws: int
     outliers: int
+    kind: PolicyKind = PolicyKind.RESPONSE
 
     def __post_init__(self) -> None:
         require_name(self.policy)

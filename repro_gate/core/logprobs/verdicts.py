@@ -43,6 +43,26 @@ class TokenShift:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fork:
+    """Where most of the generated answers that leave the recorded one do so."""
+
+    position: int
+    """Counted from 0."""
+    piece: Piece | None
+    """The token that is generated there; None where the answer ends."""
+    margin: float
+    """How much likelier it is there than the recorded token, by the median, in nats."""
+    draws: int
+    """The answers with this fork."""
+    of: int
+    """All answers."""
+
+    def __post_init__(self) -> None:
+        require_at_least(0, position=self.position, margin=self.margin)
+        require_at_least(1, draws=self.draws, of=self.of)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Deciding:
     """The quantity that decided whether a difference is too large."""
 
@@ -80,6 +100,10 @@ class Effect:
     deciding: Deciding
     tokens: tuple[TokenShift, ...]
     """The tokens that shifted most, first."""
+    by_distance: bool = False
+    """Whether shift and band are of the mean distance over all tokens, in place of the sum."""
+    fork: Fork | None = None
+    """Of answers of kind `generated`."""
 
     def __post_init__(self) -> None:
         require_share(p_value=self.p_value)

@@ -10,6 +10,7 @@ from repro_gate.core.logprobs.report import LogprobCellReport, OutlierDraw
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Effect,
+    Fork,
     Invalid,
     Outlying,
     Shifted,
@@ -152,6 +153,8 @@ def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, s
     yield from _moved(effect)
     yield from _draws(cell)
     yield from _tokens(effect.tokens)
+    if effect.fork is not None:
+        yield "fork", one_line(_fork(effect.fork))
     if not verdict.provenance:
         yield "changed", "nothing recorded with the baseline"
 
@@ -159,13 +162,16 @@ def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, s
 def _moved(effect: Effect) -> Iterator[tuple[str, str]]:
     """Yield the shift that decided, and that of the sum if a token decided."""
     total = f"{shifted(effect.shift)} nats of the sum; the band is {nats(effect.band)}"
+    if effect.by_distance:
+        total = f"{nats(effect.shift)} nats, the mean over all tokens; the band is "
+        total += nats(effect.band)
     token, deciding = effect.deciding.token, effect.deciding
     if token is None:
         yield "shift", total
     else:
         moved = f"{shifted(deciding.shift)} nats of token {token.position}"
         yield "shift", f"{moved}; its band is {nats(deciding.band)}; the draws are of this token"
-        yield "sum", total
+        yield "distance" if effect.by_distance else "sum", total
 
 
 def _of_token(effect: Effect) -> str:
@@ -174,7 +180,7 @@ def _of_token(effect: Effect) -> str:
 
 
 def _format_p_value(effect: Effect) -> str:
-    statistic = format_statistic(effect.evidence)
+    statistic = format_statistic(effect.evidence, by_distance=effect.by_distance)
     return f"p = {chance(effect.p_value)} after Holm, by {statistic}"
 
 
@@ -190,6 +196,14 @@ def _token(token: TokenShift) -> str:
     text = message(str(token.piece))
     values = f"{nats(token.expected)} -> {nats(token.observed)} nats ({shifted(token.shift)})"
     return f"[{token.position}] {text}  {values}"
+
+
+def _fork(fork: Fork) -> str:
+    answers = f"{fork.draws} of {plural(fork.of, 'answer')}"
+    if fork.piece is None:
+        return f"{answers} end before [{fork.position}], and the recorded one does not"
+    text, place = message(str(fork.piece)), f"[{fork.position}]"
+    return f"{answers} continue at {place} with {text}, {nats(fork.margin)} nats likelier there"
 
 
 def _outlier(outlier: OutlierDraw) -> Iterator[tuple[str, str]]:

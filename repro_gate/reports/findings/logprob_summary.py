@@ -2,7 +2,9 @@
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from typing import assert_never
 
+from repro_gate.core.logprobs.policy import PolicyKind
 from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobReport,
@@ -103,7 +105,20 @@ def format_policy(noise: PolicyNoise) -> str:
     identical = round(noise.atom * noise.draws)
     drawn = f"{plural(noise.cells, 'cell')}, {plural(noise.draws, 'draw')}"
     outliers = f", {plural(noise.outliers, 'outlier')}" if noise.outliers else ""
-    return f"{drawn}, {identical} identical{outliers}"
+    return f"{drawn}, {identical} identical{outliers}{_limit(noise.kind)}"
+
+
+def _limit(kind: PolicyKind) -> str:
+    """Return what draws of a kind do not show, after a semicolon."""
+    match kind:
+        case PolicyKind.RESPONSE:
+            return ""
+        case PolicyKind.FIRST_TOKEN:
+            return "; what only later tokens show is not seen"
+        case PolicyKind.GENERATED:
+            return "; what follows the first fork of an answer is not seen"
+        case _:
+            assert_never(kind)
 
 
 def agreements(part: LogprobReport) -> tuple[str, ...]:

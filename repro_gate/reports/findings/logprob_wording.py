@@ -18,6 +18,7 @@ from repro_gate.core.logprobs.report import (
 )
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
+    Effect,
     Equivalence,
     Evidence,
     Invalid,
@@ -55,7 +56,7 @@ def describe_logprobs(cell: LogprobCellReport) -> Description:
             return Description(claim=_agreeing(verdict), advice=NO_ACTION)
         case Shifted() as verdict:
             return Description(
-                claim=f"{_moved(verdict.effect.evidence)} significantly and beyond the tolerance",
+                claim=f"{_moved(verdict.effect)} significantly and beyond the tolerance",
                 advice=ACCEPT_OR_START_WITH.format("what changed"),
                 suspects=tuple(map(escape.escape_change, verdict.provenance)),
             )
@@ -118,29 +119,33 @@ def _agreeing(verdict: Agrees) -> str:
     return describe_equivalence(verdict.equivalence) if verdict.changed is None else changed
 
 
-def format_statistic(evidence: Evidence) -> str:
+def format_statistic(evidence: Evidence, *, by_distance: bool = False) -> str:
     """Name the statistic that showed a difference."""
     match evidence:
         case Evidence.EXACT_REPEATS:
             return "exact repeats"
         case Evidence.SUM:
-            return "the sum"
+            return "the mean distance over all tokens (S)" if by_distance else "the sum"
         case Evidence.TOKENS:
             return "single tokens"
         case _:
             assert_never(evidence)
 
 
-def _moved(evidence: Evidence) -> str:
-    match evidence:
+def _moved(effect: Effect) -> str:
+    match effect.evidence:
         case Evidence.EXACT_REPEATS:
             return "the draws no longer repeat the calibration draws and shifted"
+        case Evidence.SUM if effect.by_distance:
+            return "the log-probabilities of the likely first tokens shifted"
         case Evidence.SUM:
             return "the log-probability of the response shifted"
+        case Evidence.TOKENS if effect.by_distance:
+            return "log-probabilities of some likely first tokens shifted"
         case Evidence.TOKENS:
             return "log-probabilities of single tokens, which the sum may hide, shifted"
         case _:
-            assert_never(evidence)
+            assert_never(effect.evidence)
 
 
 def describe_suite_test(test: SuiteTest) -> Description:

@@ -70,6 +70,7 @@ def test_a_service_that_repeats_itself_agrees() -> None:
         weights=(),
         controls=(LogprobControl(policy="base", cell="base--item-0", differed=True),),
         spending=Spending(calls=5, saved=6, reused=0, tokens=5 * 43, usd=0.0),
+        sessions=report.sessions,
     )
 
 

@@ -4,7 +4,12 @@ from dataclasses import replace
 
 import pytest
 
-from repro_gate.core.logprobs.alternatives import judge_generated, on_all_tokens, reference_of
+from repro_gate.core.logprobs.alternatives import (
+    common_fork,
+    judge_generated,
+    on_all_tokens,
+    reference_of,
+)
 from repro_gate.core.logprobs.draw import (
     Answered,
     Draw,
@@ -16,6 +21,7 @@ from repro_gate.core.logprobs.draw import (
     Piece,
 )
 from repro_gate.core.logprobs.policy import Policy, PolicyKind
+from repro_gate.core.logprobs.verdicts import Fork
 from tests.fakes.scoring import policy_of
 
 FACTS = DrawFacts(model="m")
@@ -238,6 +244,21 @@ def test_draws_are_compared_on_all_tokens_that_any_lists() -> None:
         (A, B, C),
         ([(-0.5, -1.5, -1.5)], [(-0.5, -2.0, -1.25)]),
     )
+
+
+def test_the_usual_fork_has_a_margin() -> None:
+    """By the median over the answers that have it."""
+    same, near, far = (
+        Draw(logprobs=(-0.5, value, -1.0), others=((D, -0.25),), fork=1)
+        for value in (-0.5, -0.75, -2.25)
+    )
+    ends = Draw(logprobs=(-0.5, -2.0, -1.0), fork=1)
+
+    assert common_fork([same, near, ends, far, Draw(logprobs=(-0.5, -0.5, -1.0))]) == Fork(
+        position=1, piece=D, margin=0.5, draws=3, of=5
+    )
+    assert common_fork([ends]) == Fork(position=1, piece=None, margin=0.0, draws=1, of=1)
+    assert common_fork([Draw(logprobs=(-0.5,))]) is None
 
 
 def test_a_text_may_be_listed_twice() -> None:

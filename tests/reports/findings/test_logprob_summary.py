@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.core.logprobs.policy import PolicyKind
 from repro_gate.core.logprobs.report import Spending, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.outcome import Outcome, outcome_of_suite
@@ -169,6 +170,20 @@ def test_without_agreeing_cells_there_is_no_agreement_line() -> None:
 def test_policy_in_one_line(outliers: int, words: str) -> None:
     """Draws that repeat the calibration are counted."""
     assert logprob_summary.format_policy(policy_noise_of(outliers=outliers)) == words
+
+
+@pytest.mark.parametrize(
+    ("kind", "limit"),
+    [
+        (PolicyKind.FIRST_TOKEN, "what only later tokens show is not seen"),
+        (PolicyKind.GENERATED, "what follows the first fork of an answer is not seen"),
+    ],
+)
+def test_a_policy_shows_what_its_kind_cannot_see(kind: PolicyKind, limit: str) -> None:
+    """A pass claims no more than was compared."""
+    words = logprob_summary.format_policy(policy_noise_of(kind=kind))
+
+    assert words == f"1 cell, 5 draws, 4 identical; {limit}"
 
 
 def test_agreement_of_each_policy() -> None:

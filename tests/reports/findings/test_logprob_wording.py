@@ -7,12 +7,14 @@ from typing import Any
 import pytest
 
 from repro_gate.core.logprobs import error_rates
+from repro_gate.core.logprobs.draw import Piece
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import LogprobControl, SuiteVerdict
 from repro_gate.core.logprobs.verdicts import (
     Agrees,
     Equivalence,
     Evidence,
+    Fork,
     Invalid,
     Shifted,
 )
@@ -139,6 +141,55 @@ def test_drift_of_a_token_shows_its_band_first() -> None:
         ("sum", "-0.0172 nats of the sum; the band is 0.1000"),
     ]
     assert format_effect(effect).startswith("-0.3467 nats of token 3, p = ")
+
+
+@pytest.mark.parametrize(
+    ("evidence", "claim", "shown_by"),
+    [
+        (
+            Evidence.SUM,
+            "the log-probabilities of the likely first tokens shifted",
+            "the mean distance over all tokens (S)",
+        ),
+        (
+            Evidence.TOKENS,
+            "log-probabilities of some likely first tokens shifted",
+            "single tokens",
+        ),
+    ],
+)
+def test_drift_of_first_tokens_shows_their_distance(
+    evidence: Evidence, claim: str, shown_by: str
+) -> None:
+    """There is no response whose sum could have shifted."""
+    token = token_of(shift=-1.5)
+    effect = effect_of(
+        token, evidence=evidence, shift=0.75, deciding=deciding_of(token), by_distance=True
+    )
+    cell = logprob_cell_report_of(Shifted(effect=effect, provenance=()))
+    lines = dict(logprob_lines(cell))
+
+    assert describe_logprobs(cell).claim == f"{claim} significantly and beyond the tolerance"
+    assert lines["evidence"] == f"p = 0.00021 after Holm, by {shown_by}, in both looks"
+    assert lines["distance"] == "0.7500 nats, the mean over all tokens; the band is 0.5000"
+
+
+@pytest.mark.parametrize(
+    ("piece", "words"),
+    [
+        (
+            Piece(7, b" the"),
+            '4 of 10 answers continue at [3] with 7 " the", 1.2500 nats likelier there',
+        ),
+        (None, "4 of 10 answers end before [3], and the recorded one does not"),
+    ],
+)
+def test_drift_of_an_answer_shows_its_fork(piece: Piece | None, words: str) -> None:
+    """With the margin, by which a near tie is distinguished from a change."""
+    fork = Fork(position=3, piece=piece, margin=1.25, draws=4, of=10)
+    cell = logprob_cell_report_of(Shifted(effect=effect_of(fork=fork), provenance=()))
+
+    assert dict(logprob_lines(cell))["fork"] == words
 
 
 def test_tokens_beyond_the_first_are_counted() -> None:
