@@ -88,7 +88,8 @@ def _unknown(
     if changes:
         yield not_the_same(epoch.suite, changes)
     if report is not None and report.unknown is not None:
-        yield Inconclusive(reason=report.unknown, remedy=report.remedy)
+        remedy = f"repro-gate watch night --suite {epoch.suite} draws the next night"
+        yield Inconclusive(reason=report.unknown, remedy=remedy)
     old = without_recent_night(epoch, report, now=now)
     if old is not None:
         yield old

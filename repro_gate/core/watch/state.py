@@ -167,7 +167,6 @@ class WatchReport:
     uncounted: tuple[Uncounted, ...]
     unknown: str | None = None
     """Why nothing can be stated about tonight."""
-    remedy: str | None = None
     notes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
