@@ -139,7 +139,7 @@ served: setup $(VLLM)/.installed
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --constraint requirements.lock --no-emit-package llama-cpp-python --output-file requirements-report.lock
-	$(LOCK) pyproject.toml --extra dev --extra hub --extra http2 --output-file requirements-dev.lock
+	$(LOCK) pyproject.toml --extra dev --extra hub --extra http2 --extra parquet --output-file requirements-dev.lock
 	printf '%s\n' 'hatchling>=1.27' 'scikit-build-core[pyproject]>=0.9.2' cmake ninja | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-build.lock
 	echo 'cyclonedx-bom>=7.5' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-sbom.lock
 	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock

@@ -26,6 +26,7 @@ from repro_gate.cli.commands import (
     update_snapshots,
 )
 from repro_gate.cli.drift.commands import axes, explain, record_reference
+from repro_gate.cli.history.commands import history_app
 from repro_gate.cli.hosted.commands import probe
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
 from repro_gate.cli.terminal.console import (
@@ -178,6 +179,7 @@ app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(settings)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")
+app.add_typer(history_app, name="history")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.errors import InputInvalid
 
 _OUTPUT: Final = ".repro-gate"
+_HISTORY: Final = "history"
 _IGNORE_ALL: Final = "*\n"
 _ROOT_USER: Final = 0
 
@@ -52,6 +53,11 @@ def report_folder(output: Path | None, config: Path | None) -> Path:
         return (Path() if config is not None else matrix_file(None).parent) / _OUTPUT
     except InputInvalid:
         return Path(_OUTPUT)
+
+
+def history_folder(history: Path | None, config: Path | None) -> Path:
+    """Return the given folder of the history, or the default one, in the report folder."""
+    return report_folder(None, config) / _HISTORY if history is None else history
 
 
 def make_report_folder(output: Path) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from repro_gate.adapters.history.files import file_of, make_folders, place_of, write_sealed
 from repro_gate.adapters.history.lines import header_line
+from repro_gate.adapters.logs.append_only import json_line
 from repro_gate.adapters.logs.draws import to_line
 from repro_gate.core.history import SessionCell, SessionHeader, SessionKind
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, DrawOutcome
@@ -51,6 +52,21 @@ def draw_of(logprobs: Sequence[float] = (-1.0, -0.5), **headers: str) -> Draw:
         headers={name.replace("_", "-"): value for name, value in headers.items()} or None,
     )
     return Draw(logprobs=tuple(logprobs), facts=facts)
+
+
+FAR = draw_of([-156.5], fireworks_backend_host="h2", fireworks_cached_prompt_tokens="30")
+"""The draw of the finding that the project grew from."""
+
+
+def log_of(started_at: str) -> bytes:
+    """Return the first line of the draw log of a check."""
+    header = {
+        "schema": "repro-gate/draws/v1",
+        "fingerprint": "0a" * 32,
+        "tool": {"name": "repro-gate", "version": "0.1.0"},
+        "started_at": started_at,
+    }
+    return json_line(header)
 
 
 def request_of(number: int = 1, *, item: str = "fox") -> DrawRequest:

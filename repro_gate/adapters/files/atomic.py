@@ -5,7 +5,7 @@ import fcntl
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -32,8 +32,12 @@ def write_atomically(file: Path, content: str | bytes) -> None:
 
 
 @contextlib.contextmanager
-def created(file: Path) -> Iterator[BinaryIO]:
-    """Yield a stream whose content becomes a new file in one step, if nothing is raised.
+def created(file: Path, *, may_replace: bool = False) -> Generator[BinaryIO]:
+    """Yield a stream whose content becomes a file in one step, if nothing is raised.
+
+    Args:
+        file: the file.
+        may_replace: replace an existing file.
 
     Raises:
         FileExistsError: there is such a file by then, which stays as it is.
@@ -46,8 +50,11 @@ def created(file: Path) -> Iterator[BinaryIO]:
             stream.flush()
             os.fsync(stream.fileno())
             temporary.chmod(0o644)
-            # Unlike a renamed file, a link never replaces another one.
-            os.link(temporary, file)
+            if may_replace:
+                temporary.replace(file)
+            else:
+                # Unlike a renamed file, a link never replaces another one.
+                os.link(temporary, file)
         sync_folder(file.parent)
     except OSError as error:
         # A full disk names no file.

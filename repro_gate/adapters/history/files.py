@@ -7,7 +7,7 @@ import gzip
 import hashlib
 import zlib
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO, Final, cast
 
@@ -21,7 +21,7 @@ from repro_gate.adapters.history.lines import (
     header_line,
     read_line,
 )
-from repro_gate.adapters.logs.append_only import MAX_LINE_BYTES
+from repro_gate.adapters.logs.append_only import MAX_LINE_BYTES, AppendLog
 from repro_gate.adapters.logs.draws import DrawLines
 from repro_gate.core.history import Session, SessionHeader, SessionKind
 from repro_gate.errors import InputInvalid
@@ -67,7 +67,7 @@ class SessionFile:
         self.closed: Closed | None = None
         """The end, once the draws were read; None for a session that was killed."""
         self._sha256 = hashlib.sha256()
-        self._lines = _lines_in(stream, file)
+        self._lines = whole_lines(stream, file)
         first = next(self._lines, None)
         if first is None:
             raise NoSession.at(file, "line 1", expected="a session", found="no whole line")
@@ -77,7 +77,7 @@ class SessionFile:
         try:
             self.header = header_from(first)
         except (ValueError, OverflowError) as error:
-            raise _invalid(file, 1, error) from error
+            raise invalid_line(file, 1, error) from error
 
     def draws(self) -> Iterator[tuple[bytes, DrawLine]]:
         """Yield each draw with its line; raises `InputInvalid`."""
@@ -93,7 +93,7 @@ class SessionFile:
                     self.closed = line
                     continue
             except (ValueError, OverflowError) as error:
-                raise _invalid(self.file, number, error) from error
+                raise invalid_line(self.file, number, error) from error
             count += 1
             self._sha256.update(data)
             yield data, line
@@ -191,21 +191,42 @@ def write_sealed(sealed: Path, head: bytes, draws: Iterable[bytes], closed_at: s
             closed = Closed(closed=closed_at, draws=count, sha256=digest.hexdigest())
             stream.write(closed_line(closed))
     except FileExistsError as error:
-        if sha256_of(sealed) != digest.hexdigest():
+        if closed_of(sealed).sha256 != digest.hexdigest():
             expected, found = "the same session", "another one with its key; nothing was changed"
             raise InputInvalid.at(sealed, "", expected=expected, found=found) from error
         return False
     return True
 
 
-def sha256_of(sealed: Path) -> str:
-    """Return the digest of a closed session, after reading all of it; raises `InputInvalid`."""
+def closed_of(sealed: Path) -> Closed:
+    """Return the end of a closed session, after reading all of it; raises `InputInvalid`."""
     with opened(sealed) as session:
         for _ in session.draws():
             pass
     if session.closed is None:
         raise InputInvalid.at(sealed, "", expected=_WHOLE, found="one without its last line")
-    return session.closed.sha256
+    return session.closed
+
+
+def write_open(running: Path, head: bytes, draws: Iterable[bytes]) -> bool:
+    """Write a session that is not closed, and return whether it, or a draw of it, is new.
+
+    Raises:
+        InputInvalid: there is one of this key with other draws.
+        MeasurementUnavailable: another process is writing it.
+        OSError: it cannot be written.
+    """
+    with closing(AppendLog(running, resume=True, content="a draw")) as log:
+        known, is_new = [line.data for line in log.lines()], False
+        for number, line in enumerate((head, *draws)):
+            if number >= len(known):
+                log.append(line)
+                is_new = True
+            elif known[number] != line:
+                expected, found = "the same session", "another one with its key"
+                place = f"line {number + 1}"
+                raise InputInvalid.at(running, place, expected=expected, found=found)
+    return is_new
 
 
 def open_headers(history: Path) -> Iterator[tuple[str, SessionHeader]]:
@@ -243,7 +264,7 @@ def _require_new(file: Path) -> None:
         raise InputInvalid.at(file, "", expected=expected, found=found)
 
 
-def _lines_in(stream: BinaryIO, file: Path) -> Iterator[bytes]:
+def whole_lines(stream: BinaryIO, file: Path) -> Iterator[bytes]:
     """Yield the whole lines of a file of limited size; raises `InputInvalid`."""
     left = MAX_BYTES
     try:
@@ -262,7 +283,8 @@ def _lines_in(stream: BinaryIO, file: Path) -> Iterator[bytes]:
         raise InputInvalid.at(file, "", expected="a whole gzip file", found=str(error)) from error
 
 
-def _invalid(file: Path, number: int, error: Exception) -> InputInvalid:
+def invalid_line(file: Path, number: int, error: Exception) -> InputInvalid:
+    """Return the error for a line that is not as it was written."""
     place, expected, found = f"line {number}", "a line of a session", str(error)
     if isinstance(error, InvalidJson):
         place = ": ".join(filter(None, (place, error.place.removeprefix("."))))

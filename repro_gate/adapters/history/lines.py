@@ -3,8 +3,9 @@
 Schema: `repro_gate/schemas/session-v1.json`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Final
 
 from repro_gate.adapters.files.codec import decode, encode
@@ -46,6 +47,18 @@ class DrawLine:
     purpose: str
     number: int
     outcome: DrawOutcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundSession:
+    """A session of a source, which a history may have already."""
+
+    source: Path
+    header: SessionHeader
+    draws: Callable[[], Iterator[bytes]]
+    """Yields the lines of the draws."""
+    closed_at: str | None
+    """None when it was killed."""
 
 
 def header_line(header: SessionHeader) -> bytes:

@@ -15,7 +15,6 @@ from repro_gate.core.history import (
     Session,
     SessionCell,
     SessionKind,
-    utc_time,
 )
 from repro_gate.core.logprobs.draw import (
     BACKENDS,
@@ -28,6 +27,7 @@ from repro_gate.core.logprobs.draw import (
     InvalidDraw,
     MissedDraw,
 )
+from repro_gate.core.logprobs.sessions import time_of
 
 Row: TypeAlias = Sequence[Any]
 
@@ -94,7 +94,7 @@ def draw_values(outcome: DrawOutcome) -> tuple[Any, ...]:
     """Return outcome, total, time, latency, request id, attempts, tokens and problem of a draw.
 
     Raises:
-        ValueError: its time is not ISO 8601 and UTC.
+        ValueError: its time is not ISO 8601.
     """
     match outcome:
         case Draw(facts=facts):
@@ -121,7 +121,7 @@ def _call_values(facts: DrawFacts) -> tuple[Any, ...]:
 
 
 def _milliseconds(at: str) -> int | None:
-    return round(utc_time(at).timestamp() * 1e3) if at else None
+    return round(time_of(at).timestamp() * 1e3) if at else None
 
 
 def session_from(row: Row) -> Session:

@@ -21,6 +21,7 @@ from repro_gate.core.history import SessionKind, summarise
 from repro_gate.core.logprobs.draw import DrawFacts, InvalidDraw, MissedDraw
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.fakes.history import (
+    FAR,
     draw_of,
     drawn,
     request_of,
@@ -30,7 +31,6 @@ from tests.fakes.history import (
 )
 
 CELL = session_cell_of(tokens=50, usd_per_million_tokens=2.0, center=-1.5, bound=8.0)
-FAR = draw_of([-156.5], fireworks_backend_host="h2", fireworks_cached_prompt_tokens="30")
 OUTCOMES = (
     draw_of([-1.0, -0.5]),
     FAR,

@@ -1,0 +1,1 @@
+"""The history of hosted models: `repro-gate history`."""
