@@ -37,6 +37,7 @@ from repro_gate.cli.terminal.console import (
     unavailable,
     warn,
 )
+from repro_gate.cli.watch.commands import watch_app
 from repro_gate.core.outcome import ExitCode
 
 models_app = typer.Typer(
@@ -180,6 +181,7 @@ app.command(epilog=EXIT_CODES)(settings)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")
 app.add_typer(history_app, name="history")
+app.add_typer(watch_app, name="watch")
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from repro_gate.adapters.files.snapshots import (
     GoldenFiles,
     ModelPinsFile,
 )
+from repro_gate.adapters.files.watches import WATCHES
 from repro_gate.adapters.models.files import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
@@ -39,7 +40,7 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 
 `paths` lists their names again: they are removed before the imports that this table needs.
 """
-SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES, REFERENCES)
+SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES, REFERENCES, WATCHES)
 """The folders of the snapshots, with one folder for each profile or source."""
 
 

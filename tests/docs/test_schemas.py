@@ -21,6 +21,8 @@ _REFERENCES = {
     "draws-v1": "docs/reference/draws-v1.md",
     "engine-v1": "docs/reference/engine-protocol.md",
     "policy-v1": "docs/reference/policy.md",
+    "watch-v1": "docs/reference/watch-v1.md",
+    "state-v1": "docs/reference/watch-v1.md",
 }
 
 

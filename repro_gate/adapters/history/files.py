@@ -25,12 +25,19 @@ from repro_gate.adapters.logs.append_only import MAX_LINE_BYTES, AppendLog
 from repro_gate.adapters.logs.draws import DrawLines
 from repro_gate.core.history import Session, SessionHeader, SessionKind
 from repro_gate.errors import InputInvalid
-from repro_gate.strict_json import InvalidJson
+from repro_gate.ports import Purpose
+from repro_gate.strict_json import InvalidJson, choice
 
 SEALED: Final = ".jsonl.gz"
 OPEN: Final = ".jsonl"
 _FOLDERS: Final = {SessionKind.CHECK: "checks", SessionKind.CALIBRATION: "calibrations"}
 _PATTERNS: Final = ("nights/*/*/*", *(f"{folder}/*" for folder in _FOLDERS.values()))
+_PURPOSES: Final = {
+    SessionKind.NIGHT: (Purpose.WATCH,),
+    SessionKind.CHECK: (Purpose.FIRST_LOOK, Purpose.SECOND_LOOK, Purpose.CONTROL),
+    SessionKind.CALIBRATION: (Purpose.CALIBRATION, Purpose.CONTROL),
+}
+"""Whose draws each kind of session has; a look of a check stops early, so it is no night."""
 _EPOCH_DIGITS: Final = 16
 MAX_BYTES: Final = 4 << 30
 """Of a session without compression: about three million draws."""
@@ -92,6 +99,7 @@ class SessionFile:
                     self._require_end(line, count)
                     self.closed = line
                     continue
+                choice(line.purpose, "purpose", _PURPOSES[self.header.kind])
             except (ValueError, OverflowError) as error:
                 raise invalid_line(self.file, number, error) from error
             count += 1

@@ -35,9 +35,15 @@ _BATCH: Final = 100
 class HistoryFolder:
     """The sessions of a history: closed ones from the index, others from their files."""
 
-    def __init__(self, folder: Path) -> None:
-        """Remember the folder, which may be missing; the index follows its files at first use."""
+    def __init__(self, folder: Path, *, keeps_index: bool = True) -> None:
+        """Remember the folder, which may be missing; the index follows its files at first use.
+
+        Args:
+            folder: the folder of the history.
+            keeps_index: whether to use the index in the folder; otherwise every file is read again.
+        """
         self.folder = folder
+        self._keeps_index = keeps_index
         self._index: Index | None = None
 
     def close(self) -> None:
@@ -90,7 +96,7 @@ class HistoryFolder:
             self._index = Index(None)
             return
         with _locked(self.folder) as is_writable:
-            file = self.folder / FILE if is_writable else None
+            file = self.folder / FILE if is_writable and self._keeps_index else None
             try:
                 self._index = self._filled(file)
             except BrokenIndex:

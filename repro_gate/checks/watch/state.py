@@ -67,7 +67,7 @@ def stored_nights(epoch: Epoch, history: HistoryReader) -> tuple[Night, ...]:
     return tuple(
         Night(
             key=session.key,
-            date=session.date.isoformat(),
+            date=session.started_at[:10],
             started_at=session.started_at,
             totals=totals[session.key],
             problem=others.get(session.key) if session.is_closed else "it was interrupted",
@@ -101,7 +101,7 @@ def _seen(epoch: Epoch, report: WatchReport, history: HistoryReader) -> Iterator
         return
     start = min(alarm.start.date for alarm in report.alarms)
     drawn = [
-        (session.date.isoformat() >= start, points)
+        (session.started_at[:10] >= start, points)
         for session, points in history.points(epoch.suite)
         if _is_of(session, epoch)
     ]

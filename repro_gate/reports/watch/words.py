@@ -86,7 +86,8 @@ def _report_lines(status: WatchStatus, report: WatchReport, escape: Escape) -> I
     yield from _found_lines(report, escape)
     for seen in status.seen:
         before, since = (_values(values, escape) for values in (seen.before, seen.since))
-        yield "seen", f"{seen.fact} before the change: {before}; since: {since}"
+        other = " and since" if seen.before == seen.since else f": {before}; since"
+        yield "seen", f"{seen.fact} before the change{other}: {since}"
     yield "nights", _nights(report)
     for each in report.uncounted[-_MAX_LISTED:]:
         yield "uncounted", f"{escape(each.night.key)}: {escape(clipped(each.reason, _MAX_REASON))}"

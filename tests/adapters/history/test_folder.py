@@ -95,7 +95,8 @@ def test_a_draw_keeps_its_call(history: HistoryFolder) -> None:
 def test_points_are_in_order(history: HistoryFolder) -> None:
     """Oldest session first; control draws are none of the cell's, and a cell may have none."""
     add_night(history, "2026-01-01", -1.25)
-    control = session_header_of(CELL, session_cell_of("dog"), date="2026-01-04")
+    check = {"kind": SessionKind.CHECK, "epoch": None}
+    control = session_header_of(CELL, session_cell_of("dog"), date="2026-01-04", **check)
     sealed_session(history.folder, control, *drawn(draw_of(), purpose="control"))
 
     found = [

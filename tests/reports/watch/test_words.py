@@ -189,6 +189,9 @@ def test_many_backends_are_counted() -> None:
     (text,) = _texts(_status(watch_report_of(alarm_of()), seen=(seen,)), "seen")
 
     assert text == "backend before the change: a, b, c, d, e, 2 more; since: none"
+    same = Seen(fact="backend", before=("a",), since=("a",))
+    (text,) = _texts(_status(watch_report_of(alarm_of()), seen=(same,)), "seen")
+    assert text == "backend before the change and since: a"
 
 
 @pytest.mark.parametrize("text", HOSTILE_PIECES)

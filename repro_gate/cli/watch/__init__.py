@@ -1,0 +1,1 @@
+"""`repro-gate watch`: a hosted model over many nights."""
