@@ -37,7 +37,7 @@ def shifts(calibration: Floats, new: Floats) -> Floats:
     return moved
 
 
-def bands(calibration: Floats, new: int, *, floor: float) -> Floats:
+def bands(calibration: Floats, new: int, *, floor: float | Floats) -> Floats:
     """Return 1 + T: the allowed shift of each median, in nats."""
     columns = columns_of(calibration)
     deviations = np.abs(columns - np.median(columns, axis=0))

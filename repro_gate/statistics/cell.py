@@ -8,7 +8,12 @@ import numpy as np
 
 from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
 from repro_gate.core.logprobs.draw import Encoding
-from repro_gate.core.logprobs.error_rates import CONFIRMATION, SCREEN
+from repro_gate.core.logprobs.error_rates import (
+    CONFIRMATION,
+    LOOK_LABELINGS,
+    MAX_LABELINGS,
+    SCREEN,
+)
 from repro_gate.core.logprobs.verdicts import Deciding, Effect, Equivalence, Evidence, TokenShift
 from repro_gate.statistics.bands import bands, columns_of, difference_bound, shifts
 from repro_gate.statistics.permutation import (
@@ -45,23 +50,29 @@ class Confirmed:
 def is_suspicious(calibration: Floats, first: Floats, *, by_distance: bool = False) -> bool:
     """Return whether the first look makes a second one necessary."""
     samples = two_samples(calibration, first, by_distance=by_distance)
-    return min(p_values(samples).values()) <= SCREEN
+    return min(p_values(samples, limit=LOOK_LABELINGS).values()) <= SCREEN
 
 
 def confirm(
-    calibration: Floats, first: Floats, second: Floats, *, by_distance: bool = False
+    calibration: Floats,
+    first: Floats,
+    second: Floats,
+    *,
+    by_distance: bool = False,
+    limit: int = MAX_LABELINGS,
 ) -> Confirmed | None:
     """Return the result of both looks, or None when the second alone confirms nothing.
 
     The p-value of both looks together is valid by itself, so that screening and confirmation only
-    lower the false-alarm rate.
+    lower the false-alarm rate. More than `limit` divisions of them are sampled.
     """
-    alone = p_values(two_samples(calibration, second, by_distance=by_distance))
+    one = two_samples(calibration, second, by_distance=by_distance)
+    alone = p_values(one, limit=LOOK_LABELINGS)
     confirmed = [evidence for evidence in Evidence if alone[evidence] <= CONFIRMATION]
     if not confirmed:
         return None
     both = two_samples(calibration, np.concatenate([first, second]), by_distance=by_distance)
-    together, factors = p_values(both), corrections(both)
+    together, factors = p_values(both, limit=limit), corrections(both)
     return Confirmed(
         p_values={name: min(1.0, factors[name] * together[name]) for name in confirmed}
     )
@@ -71,7 +82,7 @@ def effect_of(
     significant: Mapping[Evidence, float],
     *,
     draws: tuple[Floats, Floats],
-    floor: float,
+    floor: float | Floats,
     of: Encoding,
     by_distance: bool = False,
 ) -> tuple[Effect, bool]:
@@ -80,7 +91,7 @@ def effect_of(
     Args:
         significant: the statistics that show it, at least one, with their corrected p-values.
         draws: the calibration draws and the new ones, in nats.
-        floor: the minimum allowed shift of a median, in nats.
+        floor: 1 + T: the minimum allowed shift of the median of the sum and of each token, in nats.
         of: the tokens of the response.
         by_distance: whether the distance over all tokens takes the place of the sum. It is beyond
             its band, the mean of theirs, only if a token is beyond its own.
@@ -142,7 +153,9 @@ def _column(evidence: Evidence, excess: Floats, *, by_distance: bool) -> int:
             assert_never(evidence)
 
 
-def _deciding(column: int, draws: tuple[Floats, Floats], *, floor: float, of: Encoding) -> Deciding:
+def _deciding(
+    column: int, draws: tuple[Floats, Floats], *, floor: float | Floats, of: Encoding
+) -> Deciding:
     calibration, new = draws
     allowed = bands(calibration, len(new), floor=floor)
     before, after = (columns_of(some)[:, column] for some in draws)
@@ -179,7 +192,7 @@ def _token_shift(place: int, expected: Floats, observed: Floats, of: Encoding) -
     )
 
 
-def band_of(calibration: Floats, new: int, *, floor: float) -> float:
+def band_of(calibration: Floats, new: int, *, floor: float | Floats) -> float:
     """Return the allowed shift of the median of the sum, in nats."""
     return float(bands(calibration, new, floor=floor)[0])
 

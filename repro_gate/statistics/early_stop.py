@@ -5,7 +5,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from repro_gate.core.logprobs.error_rates import MAX_LABELINGS, SCREEN
+from repro_gate.core.logprobs.error_rates import LOOK_LABELINGS, SCREEN
 from repro_gate.statistics.permutation import Floats, labelings, same_pairs, standardised
 
 _TIE = 1e-9
@@ -44,7 +44,7 @@ def _exact_repeats_bound(pattern: bytes, drawn: int, new: int, remaining: int) -
     same[:drawn, :drawn] = np.frombuffer(pattern, dtype=np.bool_).reshape(drawn, drawn)
     is_new = ~same[:, : n - k].any(axis=1)
     same[np.ix_(is_new, is_new)] = 1
-    ways = labelings(n - k, k, limit=MAX_LABELINGS)
+    ways = labelings(n - k, k, limit=LOOK_LABELINGS)
     observed = (np.arange(n) >= n - k).astype(np.float64)
     crossing = observed @ same @ (1 - observed)
     extreme = sum(
@@ -63,12 +63,12 @@ def _best_location(pooled: Floats, drawn: Floats, remaining: int) -> float:
     """
     n, j = len(pooled), len(drawn)
     columns = standardised(pooled)
-    ways = labelings(n - j, j, limit=MAX_LABELINGS)
+    ways = labelings(n - j, j, limit=LOOK_LABELINGS)
     observed = columns[n - j :].sum(axis=0)
     above, below = np.zeros(columns.shape[1]), np.zeros(columns.shape[1])
     for rows in ways.chunks():
         sums = rows @ columns
         above += (sums >= observed - _TIE).sum(axis=0)
         below += (sums <= observed + _TIE).sum(axis=0)
-    share = float(min(above.min(), below.min())) / len(ways.rows)
+    share = float(min(above.min(), below.min())) / ways.count
     return share * math.comb(n, j) / math.comb(n + remaining, j + remaining)

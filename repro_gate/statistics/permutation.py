@@ -42,19 +42,33 @@ class Labelings:
     """Divisions of n pooled draws, of which the last `new` were the new ones."""
 
     new: int
-    rows: npt.NDArray[np.bool_]
-    """R x n: the draws labelled as new."""
+    draws: int
+    packed: npt.NDArray[np.uint8]
+    """R x n bits, as millions of divisions of hundreds of draws would fill the memory."""
     is_complete: bool
     """Whether these are all divisions, including the observed one."""
 
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.packed)
+
+    @property
+    def rows(self) -> npt.NDArray[np.bool_]:
+        """R x n: the draws labelled as new."""
+        return self._unpacked(self.packed)
+
     def chunks(self) -> Iterator[Floats]:
         """Yield the rows as numbers, a few thousand at a time."""
-        for start in range(0, len(self.rows), _CHUNK):
-            yield self.rows[start : start + _CHUNK].astype(np.float64)
+        for start in range(0, self.count, _CHUNK):
+            yield self._unpacked(self.packed[start : start + _CHUNK]).astype(np.float64)
 
     def p_value(self, as_extreme: int) -> float:
         """Return the p-value for a number of rows at least as extreme as the observed one."""
-        return p_value_of(as_extreme, len(self.rows), is_complete=self.is_complete)
+        return p_value_of(as_extreme, self.count, is_complete=self.is_complete)
+
+    def _unpacked(self, packed: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+        return np.unpackbits(packed, axis=1, count=self.draws).view(np.bool_)
 
 
 def p_value_of(as_extreme: int, ways: int, *, is_complete: bool) -> float:
@@ -71,14 +85,17 @@ def labelings(calibration: int, new: int, *, limit: int) -> Labelings:
         flat = np.fromiter(chain.from_iterable(combinations(range(n), new)), dtype=np.intp)
         rows = np.zeros((count, n), dtype=np.bool_)
         np.put_along_axis(rows, flat.reshape(count, new), values=True, axis=1)
-        return Labelings(new=new, rows=rows, is_complete=True)
+        return Labelings(new=new, draws=n, packed=np.packbits(rows, axis=1), is_complete=True)
     generator = np.random.default_rng([_SEED, calibration, new])
     first = np.arange(n) < new
     chunks = [
-        generator.permuted(np.broadcast_to(first, (min(_CHUNK, limit - start), n)), axis=1)
+        np.packbits(
+            generator.permuted(np.broadcast_to(first, (min(_CHUNK, limit - start), n)), axis=1),
+            axis=1,
+        )
         for start in range(0, limit, _CHUNK)
     ]
-    return Labelings(new=new, rows=np.concatenate(chunks), is_complete=False)
+    return Labelings(new=new, draws=n, packed=np.concatenate(chunks), is_complete=False)
 
 
 def as_array(draws: Sequence[Sequence[float]]) -> Floats:
@@ -187,7 +204,7 @@ def contributions(samples: TwoSamples, ways: Labelings) -> tuple[Floats, Floats]
     squares = np.square(rows @ columns) * (n - 1) / pairs
     varying = max(1, int((columns[:, 1:] != 0).any(axis=0).sum()))
     values = np.empty((len(rows), len(Evidence)))
-    values[:, 0] = 1 - _exact_repeats(rows, same) / pairs
+    values[:, 0] = 1 - repeats_across(rows, same) / pairs
     values[:, 1] = squares[:, 0]
     distances = _centred(samples)
     if distances is not None:
@@ -260,13 +277,30 @@ def _statistics(
     sums = np.abs(rows @ columns)
     whole = sums[:, 0] if distances is None else np.abs(rows @ distances).sum(axis=1)
     return {
-        Evidence.EXACT_REPEATS: -_exact_repeats(rows, same),
+        Evidence.EXACT_REPEATS: -repeats_across(rows, same),
         Evidence.SUM: whole,
         Evidence.TOKENS: sums[:, 1:].max(axis=1),
     }
 
 
-def _exact_repeats(rows: Floats, same: Floats) -> Floats:
+def repeats_across(rows: Floats, same: Floats) -> Floats:
     """Return R numbers of identical pairs across the division."""
-    crossing: Floats = ((rows @ same) * (1 - rows)).sum(axis=1)
+    groups = _groups(same)
+    if groups is None:
+        crossing: Floats = ((rows @ same) * (1 - rows)).sum(axis=1)
+    else:
+        of_new = rows @ groups
+        crossing = (of_new * (groups.sum(axis=0) - of_new)).sum(axis=1)
     return crossing
+
+
+def _groups(same: Floats) -> Floats | None:
+    """Return n x G: the groups of two or more equal draws; None where equality is no equivalence.
+
+    Most draws of a service repeat one value, or none do, so there are few groups.
+    """
+    distinct = np.unique(same, axis=0)
+    if not (distinct.sum(axis=0) == 1).all():
+        return None
+    found: Floats = distinct[distinct.sum(axis=1) > 1].T
+    return found

@@ -163,28 +163,38 @@ def _bands(calibration: Floats, sizes: Sequence[int]) -> Floats:
     return found
 
 
-def shifts_between(calibration: Floats, sizes: Sequence[int]) -> Floats:
-    """Return S: how far the median of each session's sums is from that of all others, in nats."""
-    totals = calibration.sum(axis=1)
+def shifts_between(
+    calibration: Floats, sizes: Sequence[int], *, by_distance: bool = False
+) -> Floats:
+    """Return S: how far the median of each session's sums is from that of all others, in nats.
+
+    Empty with too few sessions for a band. With `by_distance` it is the mean over the tokens of
+    how far their medians are.
+    """
+    if not _has_band(sizes):
+        return np.zeros(0)
+    values = calibration if by_distance else calibration.sum(axis=1, keepdims=True)
     session = np.repeat(np.arange(len(sizes)), sizes)
-    found: Floats = np.array(
+    apart = np.array(
         [
-            abs(np.median(totals[session == number]) - np.median(totals[session != number]))
+            np.median(values[session == number], axis=0)
+            - np.median(values[session != number], axis=0)
             for number in range(len(sizes))
         ]
     )
+    found: Floats = np.abs(apart).mean(axis=1)
     return found
 
 
-def suite_band(cells: Sequence[Floats]) -> float | None:
-    """Return the typical shift that another session may have; None with too few sessions.
+def suite_band(cells: Sequence[Floats]) -> float:
+    """Return the typical shift that another session may have; 0 with too few sessions.
 
     Args:
         cells: `shifts_between` of each cell.
     """
     fewest = min(map(len, cells), default=0)
     if fewest < BAND_SESSIONS:
-        return None
+        return 0.0
     typical = np.median([cell[-fewest:] for cell in cells], axis=0)
     return float(typical.mean() + _factor(fewest, _SUITE_QUANTILE) * typical.std(ddof=1))
 

@@ -4,7 +4,7 @@ A changed model shifts every item a little, too little for a test of a single ce
 permuted within each cell, independently of the other cells, and the statistics are summed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from repro_gate.statistics.permutation import (
     labelings,
     two_samples,
 )
+from repro_gate.statistics.sessions import shifts_between, suite_band
 
 _POOL = 20_000
 """Divisions per cell to sample from; all of them where there are fewer."""
@@ -77,25 +78,35 @@ class WholeLook:
         self._differences: list[float] = []
         self._last: tuple[Floats, Floats] | None = None
         self._all_repeat = True
-        self._waiting: dict[str, tuple[Floats, Floats, bool]] = {}
+        self._between: list[Floats] = []
+        """How far each session of a cell is from the others."""
+        self._waiting: dict[str, tuple[Floats, Floats, Sequence[int], bool]] = {}
 
     def add(
         self,
         calibration: Floats,
         new: Floats,
         *,
+        sizes: Sequence[int] = (),
         by_distance: bool = False,
         waits_as: str | None = None,
     ) -> None:
         """Add a cell with its calibration draws and its new ones, if there are any.
 
-        A named cell is added only once it is known whether it drifted individually.
+        Args:
+            calibration: draws of all sessions, in nats.
+            new: those of this look.
+            sizes: the number of calibration draws of each session; empty when unknown.
+            by_distance: whether its distance over all tokens takes the place of the sum.
+            waits_as: the name of a cell that is added only once it is known whether it drifted
+                individually.
         """
         if not len(new):
             return
         if waits_as is not None:
-            self._waiting[waits_as] = calibration, new, by_distance
+            self._waiting[waits_as] = calibration, new, sizes, by_distance
             return
+        self._between.append(shifts_between(calibration, sizes, by_distance=by_distance))
         self._suite.add(two_samples(calibration, new, by_distance=by_distance))
         before, after = calibration.sum(axis=1), new.sum(axis=1)
         shift = np.median(after) - np.median(before)
@@ -119,16 +130,18 @@ class WholeLook:
         """
         found = self._waiting.keys() & drifted
         left_out = found if 2 * len(found) <= self._suite.cells + len(self._waiting) else set[str]()
-        for name, (calibration, new, by_distance) in self._waiting.items():
+        for name, (calibration, new, sizes, by_distance) in self._waiting.items():
             if name not in left_out:
-                self.add(calibration, new, by_distance=by_distance)
+                self.add(calibration, new, sizes=sizes, by_distance=by_distance)
         p_values = self._suite.p_values()
         evidence = min(p_values, key=p_values.__getitem__)
         # The median, so that a single large shift does not count for the other cells.
         typical = float(np.median(np.abs(self._shifts))) if self._shifts else 0.0
         bound = self._bound()
+        band = suite_band(self._between)
+        floor = max(tolerance.floor_nats, band)
         return SuiteTest(
-            verdict=self._verdict(p_values[evidence], typical, tolerance),
+            verdict=self._verdict(p_values[evidence], typical, tolerance, floor),
             cells=self._suite.cells,
             left_out=len(left_out),
             p_value=min(1.0, TESTS * p_values[evidence]),
@@ -138,14 +151,17 @@ class WholeLook:
             mean_shift=float(np.mean(self._differences)) if self._differences else 0.0,
             mean_shift_bound=bound,
             equivalence=self._sameness(bound, tolerance),
+            band=band if band > tolerance.floor_nats else None,
         )
 
-    def _verdict(self, smallest: float, typical: float, tolerance: Tolerance) -> SuiteVerdict:
+    def _verdict(
+        self, smallest: float, typical: float, tolerance: Tolerance, floor: float
+    ) -> SuiteVerdict:
         if not self._suite.cells:
             return SuiteVerdict.NOT_TESTED
         if not self._second_look or smallest > suite_level(tolerance):
             return SuiteVerdict.AGREES
-        if typical > tolerance.floor_nats:
+        if typical > floor:
             return SuiteVerdict.DRIFT
         return SuiteVerdict.CHANGED
 

@@ -21,6 +21,8 @@ from repro_gate.statistics.permutation import (
     holm,
     labelings,
     p_values,
+    repeats_across,
+    same_pairs,
     standardised,
     two_samples,
 )
@@ -390,3 +392,15 @@ def test_a_cell_adds_about_1_by_chance(samples: TwoSamples) -> None:
     assert possible[:, 0].max() <= 1
     assert possible[:, 1].mean() == pytest.approx(float(varies[0]), abs=1e-9)
     assert possible[:, 2].mean() == pytest.approx(float(varies[1:].any()), abs=1e-9)
+
+
+def test_groups_of_equal_draws_count_like_pairs() -> None:
+    """The shorter way is taken only where equality divides the draws into groups."""
+    chain = np.array([[0.0], [0.6e-5], [1.2e-5], [5.0]])
+    grouped = np.array([[0.0], [0.0], [5.0], [5.0]])
+    rows = labelings(2, 2, limit=100).rows.astype(np.float64)
+
+    for pooled in (chain, grouped):
+        same = same_pairs(pooled)
+        by_pairs = ((rows @ same) * (1 - rows)).sum(axis=1)
+        assert repeats_across(rows, same).tolist() == by_pairs.tolist()

@@ -27,6 +27,7 @@ from repro_gate.core.watch.status import WatchStatus
 from repro_gate.ports import Purpose
 from repro_gate.statistics.cell import band_of
 from repro_gate.statistics.permutation import as_array
+from repro_gate.statistics.sessions import floors_of
 from repro_gate.watch_ports import HistoryReader
 
 MAX_OUTLIERS: Final = 200
@@ -166,7 +167,7 @@ class _Gathered:
                 policy=cell.policy,
                 item=cell.item,
                 center=baseline.noise.center if baseline else cell.center,
-                band=band_of(as_array(baseline.draws), draws, floor=floor) if baseline else None,
+                band=_band(baseline, draws, floor) if baseline else None,
                 points=tuple(self.points[name]),
             )
 
@@ -222,3 +223,9 @@ def _outliers(found: _Gathered, history: HistoryReader) -> Iterator[Outlier]:
                     distance=distance,
                     facts=draw.facts,
                 )
+
+
+def _band(baseline: Baseline, draws: int, floor: float) -> float:
+    """Return the allowed shift of the median of the sum, as a check does."""
+    calibration = as_array(baseline.draws)
+    return band_of(calibration, draws, floor=floors_of(calibration, baseline.sizes, floor=floor))

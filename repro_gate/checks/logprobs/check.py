@@ -19,6 +19,7 @@ from repro_gate.core.tokens.verdicts import Inconclusive, Orphan, Unrecorded
 from repro_gate.ports import Scorer
 from repro_gate.statistics.cell import effect_of
 from repro_gate.statistics.permutation import holm
+from repro_gate.statistics.sessions import floors_of
 
 _INTERRUPTED = Inconclusive(
     reason="the check was interrupted", remedy="repeat the check with --resume"
@@ -180,10 +181,11 @@ class _Judge:
             return Agrees(equivalence=cell.equivalence)
         vectors = vectors_of(cell.cell, cell.baseline, cell.new)
         (new,) = vectors.looks
+        floor = self._tolerance.floor_nats
         effect, is_beyond = effect_of(
             significant,
             draws=(vectors.calibration, new),
-            floor=self._tolerance.floor_nats,
+            floor=floors_of(vectors.calibration, cell.baseline.sizes, floor=floor),
             of=vectors.encoding,
             by_distance=cell.cell.policy.by_distance,
         )

@@ -14,6 +14,7 @@ from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Progress, Purpose, Scorer
 from repro_gate.statistics.cell import Confirmed, band_of, equivalence_of, repeated, token_shifts
 from repro_gate.statistics.permutation import Floats, as_array
+from repro_gate.statistics.sessions import floors_of
 
 
 @dataclass(slots=True, kw_only=True)
@@ -253,7 +254,9 @@ class Comparison:
         if usable:
             self.totals += [draw.total for draw in usable]
             self.repeats += _repeats(self.cell, baseline, usable)
-            self.band = band_of(as_array(baseline.draws), len(self.totals), floor=floor)
+            calibration = as_array(baseline.draws)
+            floors = floors_of(calibration, baseline.sizes, floor=floor)
+            self.band = band_of(calibration, len(self.totals), floor=floors)
             self.equivalence = equivalence_of(
                 self.calibration_totals, self.totals, repeats=self.repeats, floor=floor
             )

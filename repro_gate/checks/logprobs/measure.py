@@ -194,9 +194,12 @@ def _add(
     """Add the draws of a cell to the test of the suite, if there are any."""
     if draws:
         vectors = vectors_of(cell, baseline, draws)
-        by_distance = cell.policy.by_distance
         suite_test.add(
-            vectors.calibration, *vectors.looks, by_distance=by_distance, waits_as=waits_as
+            vectors.calibration,
+            *vectors.looks,
+            sizes=baseline.sizes,
+            by_distance=cell.policy.by_distance,
+            waits_as=waits_as,
         )
 
 

@@ -123,6 +123,11 @@ class Baseline:
         return self.sessions or (only,)
 
     @property
+    def sizes(self) -> tuple[int, ...]:
+        """The number of draws of each session."""
+        return tuple(session.draws for session in self.all_sessions)
+
+    @property
     def session_totals(self) -> SessionTotals:
         """The sums of the draws, by session."""
         return SessionTotals(sessions=self.all_sessions, totals=self.totals)

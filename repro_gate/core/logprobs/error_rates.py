@@ -28,6 +28,8 @@ FIRST_WAVE: Final = 2
 """Draws of every cell before the early-stopping test."""
 MAX_LABELINGS: Final = 2_000_000
 """More divisions of the draws than this are sampled."""
+LOOK_LABELINGS: Final = 50_000
+"""The same for one look, whose p-values are compared with `SCREEN` and `CONFIRMATION` alone."""
 WHOLE_SAMPLES: Final = 19_999
 """Random divisions of a test over several cells; its smallest p-value is 1 / 20,000."""
 MIN_SIZE_SHARE: Final = 0.1

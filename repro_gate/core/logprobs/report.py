@@ -93,11 +93,14 @@ class SuiteTest:
     mean_shift_bound: float
     """Bound on the absolute mean shift at 95 % confidence, in nats (TOST)."""
     equivalence: Equivalence
+    band: float | None = None
+    """How far another session may typically be, in nats; None where that is within the floor."""
 
     def __post_init__(self) -> None:
         require_at_least(
             0, cells=self.cells, left_out=self.left_out, typical_shift=self.typical_shift
         )
+        require_at_least(0, band=self.band)
         require_share(p_value=self.p_value)
         require_finite(mean_shift=self.mean_shift)
         if not self.mean_shift_bound >= 0:

@@ -45,6 +45,7 @@ LOGPROB_WORDS: Final[tuple[str, ...]] = (
 """In the order in which reports count them."""
 
 BELOW_FLOOR: Final = "the service changed numerically, but below the configured floor"
+WITHIN_SESSIONS: Final = "the service changed numerically, but no more than between sessions"
 WITHIN_BAND: Final = "the service changed numerically, but within its own noise band"
 """The service is so noisy that a shift above the floor is still within its band."""
 
@@ -156,7 +157,7 @@ def describe_suite_test(test: SuiteTest) -> Description:
             claim, advice = "the suite as a whole agrees with its baselines", NO_ACTION
             claim += f", {excluding}" if test.left_out else ""
         case SuiteVerdict.CHANGED:
-            claim = BELOW_FLOOR
+            claim = BELOW_FLOOR if test.band is None else WITHIN_SESSIONS
             advice = "No action needed; re-record to compare with the current service."
         case SuiteVerdict.DRIFT:
             claim = "the suite as a whole shifted"
@@ -203,6 +204,8 @@ def suite_test_lines(test: SuiteTest, tolerance: Tolerance) -> tuple[tuple[str, 
     p_value = f"p = {chance(test.p_value)}, by {format_statistic(test.evidence)}"
     shift = f"median {nats(test.typical_shift)} nats"
     floor = f"the floor is {nats(tolerance.floor_nats)}"
+    if test.band is not None:
+        floor = f"another session may be {nats(test.band)} away"
     bound = f"within {nats(test.mean_shift_bound)} of 0 with 95 % confidence (TOST)"
     return (
         ("evidence", f"{p_value}, over {cells}; significant at {level}"),

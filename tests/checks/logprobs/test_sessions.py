@@ -10,6 +10,7 @@ from repro_gate.checks.tokens.record import ChangeKind
 from repro_gate.core.logprobs.baseline import fit_noise
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, InvalidDraw, Piece
 from repro_gate.core.logprobs.policy import Tolerance
+from repro_gate.core.logprobs.report import SuiteVerdict
 from repro_gate.core.logprobs.sessions import CalibrationSession
 from repro_gate.ports import Purpose
 from tests.fakes.gating import LogprobScene, recorded_scene
@@ -19,6 +20,7 @@ from tests.fakes.scoring import (
     SOURCE,
     Noise,
     NoisyScorer,
+    everywhere,
     exact,
     gaussian,
     policy_of,
@@ -247,3 +249,75 @@ def test_what_is_kept_counts_for_the_sessions_of_the_suite() -> None:
     assert one.unchanged == 2
     assert one.sessions is not None
     assert (one.sessions.sessions, one.sessions.last) == (1, LATER)
+
+
+def _with_sessions(*medians: float, items: int = 1, shift: float = 0.0) -> LogprobScene:
+    """Return a scene whose baselines have sessions off by `medians`, and draws that are shifted."""
+    scene = _recorded(draws=4, items=items, noise=exact)
+    scene.suite = replace(scene.suite, tolerance=Tolerance(calibration_draws=4, draws=3))
+    starts = [f"2026-01-{day:02}T00:00:00+00:00" for day in range(1, 1 + len(medians))]
+    for baseline in list(scene.baselines.kept.values()):
+        (repeated, *_) = baseline.draws
+        draws = tuple((repeated[0] + off, *repeated[1:]) for off in medians for _ in range(4))
+        scene.baselines.write(
+            replace(
+                baseline,
+                draws=draws,
+                facts=baseline.facts * len(medians),
+                noise=fit_noise(draws),
+                sessions=() if len(starts) == 1 else _sessions(starts),
+                recorded_at=starts[-1],
+            )
+        )
+    scene.scorer.shift = everywhere(shift)
+    return scene
+
+
+def _sessions(starts: Sequence[str]) -> tuple[CalibrationSession, ...]:
+    return tuple(CalibrationSession(started_at=at, draws=4) for at in starts)
+
+
+_MEDIANS = (-0.1, 0.0, -0.1, 0.0, -0.1)
+"""The band is 5.04 times their standard deviation of 0.055."""
+
+
+@pytest.mark.parametrize(
+    ("medians", "shift", "verdict"),
+    [
+        (_MEDIANS, -0.25, "agrees"),
+        (_MEDIANS, -0.45, "drift"),
+        (_MEDIANS[:4], -0.25, "drift"),
+        ((0.0,) * 5, -0.25, "drift"),
+    ],
+)
+def test_a_shift_within_the_band_of_sessions_is_no_drift(
+    medians: tuple[float, ...], shift: float, verdict: str
+) -> None:
+    """From five sessions on; sessions that do not differ leave the floor as it is."""
+    report = _with_sessions(*medians, shift=shift).check()
+
+    assert [cell.verdict.word for cell in report.cells] == [verdict]
+
+
+def test_a_cell_shows_the_band_of_its_sessions() -> None:
+    """It is the one that decides."""
+    (cell,) = _with_sessions(*_MEDIANS).check().cells
+
+    assert cell.band == pytest.approx(5.0435 * 0.0547723, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("medians", "shift", "found"),
+    [
+        (_MEDIANS, 0.05, (SuiteVerdict.CHANGED, True)),
+        (_MEDIANS, 0.35, (SuiteVerdict.DRIFT, True)),
+        (_MEDIANS[:2], 0.1, (SuiteVerdict.DRIFT, False)),
+    ],
+)
+def test_a_suite_has_a_band_of_its_sessions(
+    medians: tuple[float, ...], shift: float, found: tuple[SuiteVerdict, bool]
+) -> None:
+    """Most items have to move further than they did from session to session."""
+    report = _with_sessions(*medians, items=6, shift=shift).check()
+
+    assert (report.suite_test.verdict, report.suite_test.band is not None) == found

@@ -520,3 +520,13 @@ def test_role_decides_what_a_problem_means(
         role,
         outcome,
     )
+
+
+def test_a_suite_within_the_band_of_sessions_names_it() -> None:
+    """The floor is not what kept it from being drift."""
+    test = suite_test_of(verdict=SuiteVerdict.CHANGED, band=0.5)
+
+    claim = logprob_wording.describe_suite_test(test).claim
+    (_, (_, shift), *_) = logprob_wording.suite_test_lines(test, TOLERANCE)
+    assert claim == "the service changed numerically, but no more than between sessions"
+    assert shift.endswith("nats; another session may be 0.5000 away")
