@@ -37,6 +37,8 @@ from tests.fakes.hosted import (
 
 VLLM = logprob_cell_of(provider_of(kind=ProviderKind.VLLM))
 SGLANG = logprob_cell_of(provider_of(kind=ProviderKind.SGLANG))
+TOGETHER = logprob_cell_of(provider_of(kind=ProviderKind.TOGETHER))
+TGI = logprob_cell_of(provider_of(kind=ProviderKind.TGI))
 PIECES = (*PROMPT, *RESPONSE)
 IDS = [piece.id for piece in PIECES]
 VALUES = (None, -9.0, -9.0, -9.0, *LOGPROBS)
@@ -123,6 +125,37 @@ def sglang_document(rows: Any = None, **changes: Any) -> Any:
         "output_token_logprobs": [],
     }
     return {"text": "", "meta_info": {**meta, **changes}}
+
+
+def tgi_document(prefill: Any = None, **changes: Any) -> Any:
+    """Return an answer of Text Generation Inference about `ENCODING`."""
+    rows = [
+        {"id": piece.id, "text": piece.data.decode(), "logprob": value}
+        for piece, value in zip(PIECES, VALUES, strict=True)
+    ]
+    made = {"id": 5, "text": "!", "logprob": -0.5, "special": False}
+    details = {
+        "finish_reason": "length",
+        "generated_tokens": 1,
+        "prefill": rows if prefill is None else prefill,
+        "tokens": [made],
+        "top_tokens": [[made]],
+    }
+    return {"generated_text": "!", "details": {**details, **changes}}
+
+
+def together_document(lists: Any = None, **changes: Any) -> Any:
+    """Return an answer of Together about `ENCODING`."""
+    if lists is None:
+        lists = {
+            "tokens": [piece.data.decode() for piece in PIECES],
+            "token_ids": IDS,
+            "token_logprobs": list(VALUES),
+        }
+    made = {"tokens": ["!"], "token_ids": [5], "token_logprobs": [-0.5]}
+    usage = {"prompt_tokens": 6, "completion_tokens": 1, "total_tokens": 7}
+    echo = [{"text": TEXT, "logprobs": lists}]
+    return document_of(made, **{"usage": usage, "prompt": echo, **changes})
 
 
 def _drawn(
@@ -317,3 +350,80 @@ def test_sglang_must_serve_the_model_itself(models: Any, served: str) -> None:
     assert isinstance(drawn, MissedDraw)
     assert drawn.reason == f"test-host serves {served}, not {MODEL}"
     assert server.bodies == []
+
+
+@pytest.mark.parametrize(
+    ("cell", "document", "sent"),
+    [
+        (
+            TGI,
+            tgi_document(),
+            {
+                "inputs": TEXT,
+                "parameters": {
+                    "max_new_tokens": 1,
+                    "details": True,
+                    "decoder_input_details": True,
+                    "do_sample": True,
+                    "temperature": 0.7,
+                },
+            },
+        ),
+        (
+            TOGETHER,
+            together_document(),
+            {
+                "model": MODEL,
+                "prompt": TEXT,
+                "temperature": 0.7,
+                "logprobs": 1,
+                "top_p": 1,
+                "n": 1,
+                "stream": False,
+                "max_tokens": 1,
+                "echo": True,
+            },
+        ),
+    ],
+    ids=["tgi", "together"],
+)
+def test_a_draw_by_text_is_one_call(cell: LogprobCell, document: Any, sent: Any) -> None:
+    """Its tokens are compared by id, and the generated one is left out."""
+    server = Server(document)
+
+    drawn = draw_with(server, request_of(cell))
+
+    assert isinstance(drawn, Draw), drawn
+    assert (drawn.logprobs, server.bodies) == (LOGPROBS, [sent])
+
+
+_PART = {"tokens": ["Say"], "token_ids": [10], "token_logprobs": [None]}
+NOT_ECHOED: dict[str, tuple[LogprobCell, Any, str]] = {
+    "tgi without prefill": (
+        TGI,
+        tgi_document([]),
+        IGNORED.format("decoder_input_details"),
+    ),
+    "tgi without values": (
+        TGI,
+        tgi_document([{"id": id, "text": "x", "logprob": None} for id in IDS]),
+        "test-host cannot be gated: it gives no log-probabilities of the prompt",
+    ),
+    "together without an echo": (TOGETHER, together_document(prompt=[]), IGNORED.format("echo")),
+    "together with a part of it": (
+        TOGETHER,
+        together_document(_PART),
+        "test-host cannot be gated: it gives no log-probabilities of the prompt",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", NOT_ECHOED)
+def test_an_answer_without_the_prompt_is_missed(case: str) -> None:
+    """The server lacks the capability, or its flag."""
+    cell, document, reason = NOT_ECHOED[case]
+
+    drawn = _drawn(document, cell)
+
+    assert isinstance(drawn, MissedDraw), drawn
+    assert drawn.reason == reason

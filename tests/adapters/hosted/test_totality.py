@@ -8,12 +8,25 @@ from hypothesis import strategies as st
 
 from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
+from repro_gate.adapters.hosted.echoes import Unreadable
+from repro_gate.adapters.hosted.generations import read_generation
 from repro_gate.adapters.hosted.metadata import facts_of
-from repro_gate.adapters.hosted.native import sglang_completion, unchanged, vllm_completion
+from repro_gate.adapters.hosted.native import (
+    sglang_completion,
+    tgi_completion,
+    together_completion,
+    unchanged,
+    vllm_completion,
+)
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import LogprobKind
-from tests.adapters.hosted.test_native import sglang_document, vllm_document
+from tests.adapters.hosted.test_native import (
+    sglang_document,
+    tgi_document,
+    together_document,
+    vllm_document,
+)
 from tests.fakes.hosted import (
     ENCODING,
     LOGPROBS,
@@ -34,6 +47,8 @@ _names = st.sampled_from(
         *("token_logprobs", "tokens", "token_ids", "prompt_token_ids", "token", "bytes"),
         *("logprob", "sampling_logprob", "token_id", "prompt_logprobs", "decoded_token", "20"),
         *("meta_info", "input_token_logprobs", "output_token_logprobs", "text"),
+        *("top_logprobs", "output_top_logprobs", "prompt", "details", "prefill", "top_tokens"),
+        *("message", "refusal", "id"),
     ]
 )
 _leaves = st.one_of(
@@ -56,6 +71,9 @@ _good = st.sampled_from(
     [
         vllm_document(),
         sglang_document(),
+        sglang_document(output_top_logprobs=[[[-1.0, 20, " Hello"]]]),
+        tgi_document(),
+        together_document(),
         document_of(),
         document_of(content_of((*PROMPT, *RESPONSE), (None, -9.0, -9.0, -9.0, *LOGPROBS))),
         document_of(legacy_of()),
@@ -91,7 +109,9 @@ def _nearly_good(draw: st.DrawFn) -> Any:
     return _with(document, draw(st.sampled_from(_places(document))), draw(_documents))
 
 
-_completions = st.sampled_from([unchanged, vllm_completion, sglang_completion])
+_completions = st.sampled_from(
+    [unchanged, vllm_completion, sglang_completion, tgi_completion, together_completion]
+)
 _asked = st.fixed_dictionaries({"generated": st.integers(0, 1), "is_suffix": st.booleans()})
 
 
@@ -139,3 +159,15 @@ def test_every_document_has_facts(document: Any) -> None:
     facts = facts_of(reply, document, Secret(), attempts=1, now=START)
 
     assert facts.model.isprintable()
+
+
+@given(document=st.one_of(_documents, _nearly_good()), completion=_completions)
+def test_every_document_is_a_generation_or_not(document: Any, completion: Completion) -> None:
+    """With a list of alternatives for each token, none longer than was requested."""
+    try:
+        answered = read_generation(completion(document), DrawFacts(), top=2)
+    except Unreadable:
+        return
+
+    assert len(answered.pieces) == len(answered.logprobs) == len(answered.alternatives)
+    assert all(len(likely) <= 2 for likely in answered.alternatives)
