@@ -9,7 +9,7 @@ import pytest
 
 from repro_gate.adapters.hosted.scorer import HostedScorer
 from repro_gate.core.logprobs.alignment import ScoredTwice
-from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
 from repro_gate.core.logprobs.policy import (
     Budget,
     Endpoint,
@@ -17,6 +17,7 @@ from repro_gate.core.logprobs.policy import (
     PolicyKind,
     ProviderKind,
 )
+from repro_gate.ports import Purpose
 from tests.fakes.fireworks.conduct import KEY, Conduct, Dialect
 from tests.fakes.fireworks.effects import Edit, Rule
 from tests.fakes.fireworks.hosting import MODEL, HostedModel
@@ -217,3 +218,76 @@ def test_first_tokens_have_the_values_of_the_model(
     (_, drawn) = draws_by(served.scorer, [request_of(cell, encoding=reference)])[0]
     assert isinstance(drawn, Draw), drawn
     assert drawn.logprobs == reference.logprobs
+
+
+def _chat_cell(served: _Served, **changes: Any) -> LogprobCell:
+    policy = replace(served.cell.policy, endpoint=Endpoint.CHAT, system="Be brief.", **changes)
+    return replace(served.cell, policy=policy)
+
+
+def test_a_response_in_a_chat_has_the_numbers_of_the_engine(
+    opened: ExitStack, qwen2: TinyWeights
+) -> None:
+    """It starts where the template ends, which the ids of two calls show."""
+    served = _served(opened, ProviderKind.VLLM, qwen2)
+    cell = _chat_cell(served)
+    prefix = f"system: Be brief.\nuser: {PROMPT}\nassistant:"
+
+    (encoding,) = served.scorer.encode([cell])
+
+    assert isinstance(encoding, Encoding), encoding
+    ids = tuple(piece.id for piece in encoding.prompt)
+    response = tuple(piece.id for piece in encoding.response if piece.id is not None)
+    assert (ids, response) == (qwen2.tokenize(prefix), qwen2.tokenize(RESPONSE))
+    (_, draw) = draws_by(served.scorer, [request_of(cell, encoding=encoding)])[0]
+    assert isinstance(draw, Draw), draw
+    prompt = tuple(id for id in ids if id is not None)
+    assert draw.logprobs == qwen2.ask(prompt=prompt, response=response).logprobs
+
+
+def test_a_control_in_a_chat_is_after_another_prompt(opened: ExitStack) -> None:
+    """Whose tokens are not known; those of the response are compared."""
+    served = _served(opened, ProviderKind.VLLM)
+    cell = _chat_cell(served)
+    (encoding,) = served.scorer.encode([cell])
+    assert isinstance(encoding, Encoding), encoding
+    other = replace(cell, item=replace(cell.item, prompt="Another one"))
+    request = replace(request_of(other, encoding=encoding), purpose=Purpose.CONTROL)
+
+    (_, usual), (_, control) = [
+        draws_by(served.scorer, [one])[0] for one in (request_of(cell, encoding=encoding), request)
+    ]
+
+    assert isinstance(usual, Draw), usual
+    assert isinstance(control, Draw), control
+    assert control.logprobs != usual.logprobs
+
+
+def test_another_chat_template_is_invalid(opened: ExitStack) -> None:
+    """The server renders other tokens before the response than were recorded."""
+    served = _served(opened, ProviderKind.VLLM)
+    cell = _chat_cell(served)
+    (encoding,) = served.scorer.encode([cell])
+    assert isinstance(encoding, Encoding), encoding
+    other = replace(cell, policy=replace(cell.policy, system="Be short!"))
+
+    (_, drawn) = draws_by(served.scorer, [request_of(other, encoding=encoding)])[0]
+
+    assert isinstance(drawn, InvalidDraw), drawn
+    assert drawn.reason.startswith("the answer is for another prompt: its token ")
+
+
+def _closed(body: Any) -> None:
+    """Give the prompt of an answer another first token, as if the chat were a new one."""
+    body["prompt_token_ids"][0] += 1
+
+
+def test_a_response_that_does_not_continue_the_chat_is_missed(opened: ExitStack) -> None:
+    """A server that ignores `continue_final_message` closes the message."""
+    served = _served(opened, ProviderKind.VLLM)
+    served.api.follow(Rule(effect=Edit(change=_closed), first=2))
+
+    (found,) = served.scorer.encode([_chat_cell(served)])
+
+    assert isinstance(found, MissedDraw), found
+    assert found.reason == "the response does not start where the answer of the chat starts"

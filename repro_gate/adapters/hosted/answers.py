@@ -31,7 +31,7 @@ from repro_gate.core.logprobs.draw import (
     judge_answer,
 )
 from repro_gate.core.logprobs.policy import LogprobKind
-from repro_gate.strict_json import value_at
+from repro_gate.strict_json import is_table, items_at, value_at
 
 FORM_REMEDY = (
     "fix the server's echo or the template, or gate a server that echoes the text as it was sent"
@@ -144,6 +144,49 @@ def _divided(
             _require_numbers(echo.logprobs[len(encoding.prompt) : count])
             return encoding
     raise first_error or Unreadable("the answer has no tokens")
+
+
+def read_chat(
+    answer: Answer, *, before: Answer, response: str
+) -> Encoding | InvalidDraw | MissedDraw:
+    """Return the tokens of a chat that ends with a response; no document makes this raise.
+
+    Args:
+        answer: the answer about the chat.
+        before: the answer about the chat up to where the response starts.
+        response: the text of the response.
+    """
+    try:
+        pieces, prefix = _whole_echo(answer).pieces, _whole_echo(before).pieces
+        count = _start_of_answer(pieces, prefix)
+        encoding = split(
+            pieces[count - 1 :],
+            prefix=prefix[-1].data,
+            response=response.encode("utf-8", errors="surrogatepass"),
+            prefix_ids=(prefix[-1].id,),
+        )
+        _require_numbers(_whole_echo(answer).logprobs[count:])
+    except Unreadable as error:
+        return _not_read(error, answer.facts)
+    return replace(encoding, prompt=prefix)
+
+
+def _start_of_answer(pieces: Sequence[Piece], prefix: Sequence[Piece]) -> int:
+    """Return where the answer of a chat starts in the tokens of a longer one."""
+    ids = [piece.id for piece in prefix]
+    if not ids or None in ids or [piece.id for piece in pieces[: len(ids)]] != ids:
+        raise Unreadable("the response does not start where the answer of the chat starts")
+    return len(ids)
+
+
+def ending(answer: Answer, tokens: int) -> Answer:
+    """Return an answer with only the last tokens of its echo; no document makes this raise."""
+    choices = [
+        {**choice, "logprobs": {"content": items_at(choice, "logprobs", "content")[-tokens:]}}
+        for choice in items_at(answer.document, "choices")
+        if is_table(choice)
+    ]
+    return replace(answer, document={**answer.document, "choices": choices}, is_suffix=True)
 
 
 def read_generated(answer: Answer) -> Echo:

@@ -7,10 +7,12 @@ the ids of the prefix decide.
 
 import unicodedata
 from collections.abc import Iterable, Iterator, MutableMapping, Sequence
-from itertools import accumulate
+from dataclasses import replace
+from itertools import accumulate, repeat
 from typing import Final
 
 from repro_gate.adapters.hosted.echoes import OtherContent, Unreadable
+from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.logprobs.draw import Encoding, Piece
 
 REPLACEMENT: Final = "\ufffd".encode()
@@ -19,6 +21,8 @@ _MAX_PART_BYTES: Final = 4
 """The maximum length of a part of a character."""
 MAX_ADDED: Final = 2
 """How many tokens a server may add before a text with tokens that have no text."""
+_MAX_ADDED_BYTES: Final = 1 << 16
+"""Of the tokens before our text, more bytes are not kept."""
 _SPACE_MARKS: Final = str.maketrans("", "", "\N{LOWER ONE EIGHTH BLOCK}\u0120\u010a\ufffd")
 """How vocabularies write a space and a line break, and servers a part of a character."""
 _ELSEWHERE: Final = "change the end of the template or the start of the response"
@@ -114,6 +118,28 @@ def doubled_first_token(prompt: Sequence[Piece], *, prefix: str) -> Piece | None
     added = sum(len(piece.data) for piece in prompt) - len(prefix.encode(errors="surrogatepass"))
     is_added = added >= len(first[0].data) > 0 or (not first[0].data and first[0].id is not None)
     return first[0] if is_added else None
+
+
+def without_key_before(prompt: tuple[Piece, ...], key: Secret, *, prefix: str) -> tuple[Piece, ...]:
+    """Return the tokens of a prompt without the key, unless it is in our own text."""
+    own = prefix.encode(errors="surrogatepass")
+    added = sum(len(piece.data) for piece in prompt) - len(own)
+    ends = accumulate(len(piece.data) for piece in prompt)
+    # Lengths do not show which tokens were added where tokens have no text of their own.
+    odd = (
+        number
+        for number, piece in enumerate(prompt[:MAX_ADDED], start=1)
+        if piece.data.replace(REPLACEMENT, b"") not in own
+    )
+    count = max(sum(end <= added for end in ends), *odd, 0)
+    # As a whole, because many short tokens may spell the key.
+    added_text = b"".join(piece.data for piece in prompt[:count])
+    safe = key.scrub_bytes(added_text[:_MAX_ADDED_BYTES])
+    if safe == added_text:
+        return prompt
+    shown = [safe, *repeat(b"", count - 1)]
+    hidden = (replace(piece, data=data) for piece, data in zip(prompt, shown, strict=False))
+    return (*hidden, *prompt[count:])
 
 
 def without_ids(encoding: Encoding) -> Encoding:

@@ -78,6 +78,8 @@ class Question:
     """How many tokens to generate, and to score in place of the prompt."""
     messages: tuple[tuple[str, str], ...] = ()
     """The roles and texts of a chat, which replace the prompt."""
+    is_open: bool = False
+    """Whether the last message is the start of an answer, rather than complete."""
     top: int = 0
     """How many likely tokens to return in the place of each generated one."""
 
@@ -94,6 +96,8 @@ class Dialect:
     """The fields that request those of generated tokens instead."""
     chatting: Mapping[str, Any] = field(default_factory=lambda: {"logprobs": True})
     """The fields that request them of a chat."""
+    opening: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The fields of a chat whose last message is the start of an answer."""
     top: str = "logprobs"
     """The field for the number of likely tokens."""
     top_of_chat: str = "top_logprobs"
@@ -148,8 +152,10 @@ class Dialect:
             body |= {**self.generating, "max_tokens": question.generate}
         else:
             body |= self.scoring
-        if question.messages:
+        if question.messages and question.generate:
             body |= self.chatting
+        if question.is_open:
+            body |= self.opening
         if question.top:
             body[self.top_of_chat if question.messages else self.top] = question.top
         if self.suffix is not None and question.last is not None and not question.generate:
@@ -221,6 +227,7 @@ _VLLM: Final = Dialect(
     # In a list by text, tokens that are a part of a character replace one another.
     generating={"logprobs": 1, "return_tokens_as_token_ids": True},
     chatting={"logprobs": True, "return_tokens_as_token_ids": False},
+    opening={"add_generation_prompt": False, "continue_final_message": True},
     substitutes={},
     scored_by="prompt_logprobs",
     salt="cache_salt",

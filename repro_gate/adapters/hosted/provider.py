@@ -6,22 +6,23 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
-from itertools import accumulate, repeat
 from typing import Any
 
 from repro_gate.adapters.hosted.answers import (
     ECHO_REMEDY,
     Answer,
     NeedsPrefix,
+    ending,
     generated_beyond_limit,
     missing_capability,
+    read_chat,
     read_draw,
     read_encoding,
     read_generated,
     read_twice,
     required_field_in,
 )
-from repro_gate.adapters.hosted.boundaries import MAX_ADDED, REPLACEMENT
+from repro_gate.adapters.hosted.boundaries import without_key_before
 from repro_gate.adapters.hosted.client import CompletionsClient, read_key
 from repro_gate.adapters.hosted.dialects import (
     GENERATED_TOKENS,
@@ -54,7 +55,7 @@ from repro_gate.core.logprobs.draw import (
     MissedDraw,
     Piece,
 )
-from repro_gate.core.logprobs.policy import Endpoint, LogprobCell, Policy, ProviderSpec
+from repro_gate.core.logprobs.policy import Endpoint, LogprobCell, ProviderSpec
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import DrawRequest, Purpose
 from repro_gate.strict_json import is_table, items_at, value_at
@@ -63,8 +64,6 @@ _FIRST_BACKOFF_S = 0.5
 _MAX_BACKOFF_S = 8.0
 _BYTES_PER_TOKEN = 4
 """Estimate for the limits and the budget, as long as the tokens of a text are not known."""
-_MAX_ADDED_BYTES = 1 << 16
-"""Of the tokens before our text, more bytes are not kept."""
 
 
 class ProviderClient:
@@ -130,10 +129,15 @@ class ProviderClient:
         async with self._first_alone():
             if cell.policy.generates:
                 return await self._generate(cell)
+            if cell.policy.endpoint is Endpoint.CHAT:
+                return await self._encode_chat(cell)
             return await self._encode(cell)
 
     async def score_twice(self, cell: LogprobCell, encoding: Encoding) -> ScoredTwice | MissedDraw:
-        """Let the model continue a prompt, and score what it generated in an echo as well."""
+        """Let the model continue a prompt, and score what it generated in an echo as well.
+
+        The prompt of a chat is sent as the ids of its tokens.
+        """
         model = cell.policy.model
         ids = _ids_of(encoding.prompt) if self._dialect.takes_ids else None
         try:
@@ -189,6 +193,7 @@ class ProviderClient:
             if encoding.has_ids and self._dialect.takes_ids
             else _text_asked(request),
             last=len(encoding.response),
+            **_chat_of(request.cell, response=request.cell.item.response),
         )
         try:
             answer = await self._ask(question, tokens=len(ids))
@@ -197,6 +202,10 @@ class ProviderClient:
                 # A server that ignores `echo_last` may support `echo`.
                 self._rejected |= {"echo_last"}
                 answer = await self._ask(question, tokens=len(ids))
+            if question.messages and request.purpose is Purpose.CONTROL:
+                # The tokens of another prompt are not known.
+                answer = ending(answer, len(encoding.response))
+                encoding = replace(encoding, prompt=())
             drawn = read_draw(answer, encoding, kind=policy.logprobs, model=request.answers_as)
             if not isinstance(drawn, Draw):
                 rows = len(encoding.response) if answer.is_suffix else len(ids)
@@ -209,21 +218,38 @@ class ProviderClient:
         self._backends.add_prompt(request.cell, encoding)
         return drawn
 
+    async def _encode_chat(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
+        """Return the tokens of a chat and its response; it takes two calls."""
+        response = cell.item.response
+        try:
+            answer = await self._ask_of_text(cell, cell.prefix + response, response=response)
+            before = await self._ask_of_text(cell, cell.prefix)
+            encoded = read_chat(answer, before=before, response=response)
+            if not isinstance(encoded, Encoding):
+                self._require_capability(answer, rows=None)
+                return self._safe(encoded)
+        except MeasurementUnavailable as error:
+            return MissedDraw(reason=error.reason, remedy=error.remedy)
+        self._is_capable = True
+        prompt = without_key_before(encoded.prompt, self._key, prefix="")
+        return replace(encoded, prompt=prompt)
+
     async def _encode(self, cell: LogprobCell) -> Encoding | InvalidDraw | MissedDraw:
         prefix, response = cell.prefix, cell.item.response
         try:
-            answer = await self._ask_of_text(cell.policy, prefix + response)
+            answer = await self._ask_of_text(cell, prefix + response)
             read = partial(read_encoding, answer, prefix=prefix, response=response)
             encoded = read()
             while isinstance(encoded, NeedsPrefix):
-                encoded = read(prefix_alone=await self._ask_of_text(cell.policy, prefix))
+                encoded = read(prefix_alone=await self._ask_of_text(cell, prefix))
             if not isinstance(encoded, Encoding):
                 self._require_capability(answer, rows=None, text=prefix + response)
                 return self._safe(encoded)
         except MeasurementUnavailable as error:
             return MissedDraw(reason=error.reason, remedy=error.remedy)
         self._is_capable = True
-        encoded = replace(encoded, prompt=self._safe_prompt(encoded.prompt, prefix))
+        prompt = without_key_before(encoded.prompt, self._key, prefix=prefix)
+        encoded = replace(encoded, prompt=prompt)
         self._backends.add_prompt(cell, encoded)
         return encoded
 
@@ -247,14 +273,14 @@ class ProviderClient:
 
     async def _answered(self, cell: LogprobCell) -> Answered:
         """Return what a model generates; raises `MeasurementUnavailable`."""
-        policy, is_chat = cell.policy, cell.policy.endpoint is Endpoint.CHAT
+        policy = cell.policy
         question = Question(
             model=policy.model,
             temperature=policy.temperature,
             prompt=cell.prefix,
-            messages=policy.messages(cell.item.prompt) if is_chat else (),
             generate=policy.max_tokens,
             top=policy.top_logprobs,
+            **_chat_of(cell),
         )
         answer = await self._ask(question, tokens=1 + len(_utf8(cell.prefix)) // _BYTES_PER_TOKEN)
         self._require_cold(answer)
@@ -270,9 +296,10 @@ class ProviderClient:
         self._is_capable = True
         return answered
 
-    async def _ask_of_text(self, policy: Policy, text: str) -> Answer:
-        """Return the answer about all tokens of a text."""
-        question = Question(model=policy.model, temperature=policy.temperature, prompt=text)
+    async def _ask_of_text(self, cell: LogprobCell, text: str, *, response: str = "") -> Answer:
+        """Return the answer about all tokens of a text, or of a chat with a response."""
+        policy, chat = cell.policy, _chat_of(cell, response=response)
+        question = Question(model=policy.model, temperature=policy.temperature, prompt=text, **chat)
         return await self._ask(question, tokens=1 + len(_utf8(text)) // _BYTES_PER_TOKEN)
 
     async def _ask(self, question: Question, *, tokens: int) -> Answer:
@@ -417,26 +444,13 @@ class ProviderClient:
         """Return a bad answer without the key, which its reason may quote."""
         return replace(invalid, reason=self._key.scrub(invalid.reason))
 
-    def _safe_prompt(self, prompt: tuple[Piece, ...], prefix: str) -> tuple[Piece, ...]:
-        """Return the tokens of a prompt without the key, unless it is in our own text."""
-        own = _utf8(prefix)
-        added = sum(len(piece.data) for piece in prompt) - len(own)
-        ends = accumulate(len(piece.data) for piece in prompt)
-        # Lengths do not show which tokens were added where tokens have no text of their own.
-        odd = (
-            number
-            for number, piece in enumerate(prompt[:MAX_ADDED], start=1)
-            if piece.data.replace(REPLACEMENT, b"") not in own
-        )
-        count = max(sum(end <= added for end in ends), *odd, 0)
-        # As a whole, because many short tokens may spell the key.
-        added_text = b"".join(piece.data for piece in prompt[:count])
-        safe = self._key.scrub_bytes(added_text[:_MAX_ADDED_BYTES])
-        if safe == added_text:
-            return prompt
-        shown = [safe, *repeat(b"", count - 1)]
-        hidden = (replace(piece, data=data) for piece, data in zip(prompt, shown, strict=False))
-        return (*hidden, *prompt[count:])
+
+def _chat_of(cell: LogprobCell, *, response: str = "") -> dict[str, Any]:
+    """Return the part of a question about a chat, with the start of an answer if there is one."""
+    if cell.policy.endpoint is not Endpoint.CHAT:
+        return {}
+    start = (("assistant", response),) if response else ()
+    return {"messages": (*cell.policy.messages(cell.item.prompt), *start), "is_open": bool(start)}
 
 
 def _ids_of(pieces: Sequence[Piece]) -> tuple[int, ...] | None:

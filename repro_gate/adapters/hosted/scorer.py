@@ -175,7 +175,7 @@ def _provider_of(cell: LogprobCell) -> ProviderSpec:
 def _text_key(cell: LogprobCell) -> _TextKey:
     policy = cell.policy
     # A generated reference depends on everything, and a given response on its text only.
-    facts = cell.definition if policy.generates else policy.call_facts
+    facts = cell.definition if policy.generates else {**policy.call_facts, "system": policy.system}
     called = {name: value for name, value in facts.items() if name not in {"policy", "item"}}
     return policy.provider, policy.model, cell.prefix, cell.item.response, frozenset(called.items())
 

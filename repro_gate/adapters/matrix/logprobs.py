@@ -37,6 +37,7 @@ from repro_gate.core.logprobs.policy import (
     Tolerance,
     WeightPlan,
     has_own_root,
+    scores_chats,
     scores_prompts,
 )
 from repro_gate.errors import InputInvalid
@@ -67,7 +68,7 @@ def read_policies(
     for name, table in document.get("policies", {}).items():
         place = f"policies.{name}"
         provider = require_known(file, f"{place}.provider", table["provider"], providers)
-        _require_kind(file, place, table)
+        _require_kind(file, place, table, providers[provider].kind)
         _require_echo(file, place, table, providers[provider].kind)
         _require_template(file, place, table)
         _require_logprobs(file, f"{place}.logprobs", table, providers[provider].kind)
@@ -185,11 +186,11 @@ def _is_raw_only(kind: ProviderKind) -> bool:
             assert_never(kind)
 
 
-def _require_kind(file: Path, place: str, table: Mapping[str, Any]) -> None:
+def _require_kind(file: Path, place: str, table: Mapping[str, Any], kind: ProviderKind) -> None:
     """Require that a policy has only what its kind and its endpoint can have."""
     measures = _kind_of(table)
     for key, is_refused, expected in (
-        *_refused_of_response(table, measures),
+        *_refused_of_response(table, measures, has_chat=scores_chats(kind)),
         *_refused_of_generated(table, measures),
     ):
         if is_refused:
@@ -198,15 +199,16 @@ def _require_kind(file: Path, place: str, table: Mapping[str, Any]) -> None:
 
 
 def _refused_of_response(
-    table: Mapping[str, Any], measures: PolicyKind
+    table: Mapping[str, Any], measures: PolicyKind, *, has_chat: bool
 ) -> Iterator[tuple[str, bool, str]]:
     """Yield each key, whether it is refused for a given response, and what is expected."""
     scores = measures is PolicyKind.RESPONSE
     only = "none, because kind 'response' generates no tokens"
     yield "top_logprobs", scores and "top_logprobs" in table, only
     yield "max_tokens", scores and "max_tokens" in table, only
-    expected = "'completions', because only that scores a given response"
-    yield "endpoint", scores and _endpoint_of(table) is Endpoint.CHAT, expected
+    expected = "'completions', because only vLLM scores a given response in a chat"
+    is_chat = _endpoint_of(table) is Endpoint.CHAT
+    yield "endpoint", scores and is_chat and not has_chat, expected
 
 
 def _refused_of_generated(

@@ -16,6 +16,7 @@ from repro_gate.core.logprobs.alignment import (
 )
 from repro_gate.core.logprobs.baseline import Baseline, differs_beyond_noise
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, MissedDraw
+from repro_gate.core.logprobs.policy import Endpoint
 from repro_gate.core.logprobs.report import LogprobControl
 from repro_gate.core.report import Note, NoteOrigin
 from repro_gate.ports import DrawRequest, Purpose, Scorer
@@ -67,8 +68,8 @@ def _draw(
 def _request(look: DrawSet) -> DrawRequest:
     """Return the request of the same response, or of an answer, after another prompt."""
     cell, encoding = look.cell, look.encoding
-    if cell.policy.generates:
-        # The text is sent, whose tokens may not be known.
+    if cell.policy.generates or cell.policy.endpoint is Endpoint.CHAT:
+        # The text is sent, and not its tokens.
         item = replace(cell.item, prompt=_another_text(cell.item.prompt))
         cell = replace(cell, item=item)
     else:

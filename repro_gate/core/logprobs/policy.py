@@ -82,6 +82,25 @@ def scores_prompts(kind: ProviderKind) -> bool:
             assert_never(kind)
 
 
+def scores_chats(kind: ProviderKind) -> bool:
+    """Return whether a kind can give log-probabilities of a response in a chat."""
+    match kind:
+        case ProviderKind.VLLM:
+            return True
+        case (
+            ProviderKind.FIREWORKS
+            | ProviderKind.OPENAI
+            | ProviderKind.SGLANG
+            | ProviderKind.TOGETHER
+            | ProviderKind.TGI
+            | ProviderKind.LLAMA_SERVER
+            | ProviderKind.LOCAL
+        ):
+            return False
+        case _:
+            assert_never(kind)
+
+
 class PolicyKind(StrEnum):
     """What a draw measures; see "What each kind can see" in the docs."""
 

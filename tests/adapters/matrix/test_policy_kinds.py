@@ -107,8 +107,8 @@ def test_settings_are_read(tmp_path: Path) -> None:
         (
             'endpoint = "chat"',
             (
-                "policies.own.endpoint: expected 'completions', because only that "
-                "scores a given response, found 'chat'"
+                "policies.own.endpoint: expected 'completions', because only vLLM "
+                "scores a given response in a chat, found 'chat'"
             ),
         ),
         (
@@ -153,3 +153,30 @@ def test_a_local_engine_scores_responses(tmp_path: Path) -> None:
     """With one, a kind for servers without an echo would only see less."""
     with pytest.raises(InputInvalid, match=r"own\.kind: expected 'response', which an engine"):
         policy_from(tmp_path, 'kind = "first_token"\nprovider = "local"', suite=LOCAL)
+
+
+@pytest.mark.parametrize(
+    ("kind", "endpoint", "place"),
+    [
+        ("vllm", "chat", None),
+        ("vllm", "completions", None),
+        ("llama_server", "completions", "policies.own.kind: expected 'first_token' or 'generated'"),
+        ("tgi", "chat", "policies.own.endpoint: expected 'completions'"),
+    ],
+)
+def test_a_response_needs_a_server_that_scores_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, endpoint: str, place: str | None
+) -> None:
+    """In a chat only vLLM does; llama-server never does."""
+    url = "http://127.0.0.1:8000" if kind == "tgi" else "http://127.0.0.1:8000/v1"
+    provider = f'kind = "{kind}"\nbase_url = "{url}"'
+    usual = 'kind = "openai"\nbase_url = "http://127.0.0.1:8000/v1"'
+    monkeypatch.setitem(globals(), "MATRIX", MATRIX.replace(usual, provider))
+    item = 'response = "y"'
+
+    if place is None:
+        policy = policy_from(tmp_path, f'endpoint = "{endpoint}"', item=item)
+        assert policy.endpoint == endpoint
+        return
+    with pytest.raises(InputInvalid, match=place):
+        policy_from(tmp_path, f'endpoint = "{endpoint}"', item=item)

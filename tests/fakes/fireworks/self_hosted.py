@@ -103,11 +103,26 @@ class VllmChat(OpenAiChat):
 
     return_token_ids: bool = False
     cache_salt: Annotated[str, Field(min_length=1)] | None = None
+    prompt_logprobs: _Count | None = None
+    add_generation_prompt: bool = True
+    continue_final_message: bool = False
 
     def ask(self) -> Ask:
         """Return the request in common form."""
+        if self.add_generation_prompt and self.continue_final_message:
+            raise ApiError(
+                400, "Cannot set both `continue_final_message` and `add_generation_prompt`"
+            )
+        usual = super().ask()
+        question = usual.question
+        if self.continue_final_message:
+            *before, last = self.messages
+            lines = [f"{message.role}: {message.content}\n" for message in before]
+            question = replace(question, prompt="".join([*lines, "assistant:", last.content]))
+        if self.prompt_logprobs is not None:
+            question = replace(question, echo=WHOLE_PROMPT)
         is_cold = self.cache_salt is not None
-        return replace(super().ask(), wants_ids=self.return_token_ids, is_cold=is_cold)
+        return replace(usual, question=question, wants_ids=self.return_token_ids, is_cold=is_cold)
 
 
 class OllamaCompletion(BaseModel):
@@ -263,7 +278,10 @@ def vllm_body(answer: Answer, ask: Ask, *, number: int, cached: int) -> Json:
         if ask.is_named_by_id:
             _name_by_ids(choice["logprobs"], answer.generated)
     rows = zip(answer.echoed, _texts(answer.echoed), strict=True)
-    choice["prompt_logprobs"] = [_entry(row, text) for row, text in rows] or None
+    # In a chat they are beside the choices, as the ids of the prompt are.
+    (body if ask.is_chat else choice)["prompt_logprobs"] = [
+        _entry(row, text) for row, text in rows
+    ] or None
     return body | {"system_fingerprint": FINGERPRINT}
 
 
