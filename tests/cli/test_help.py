@@ -29,6 +29,7 @@ _COMMANDS = [
     ["history"],
     ["history", "add"],
     ["history", "export"],
+    ["history", "show"],
     ["watch"],
     ["watch", "open"],
     ["watch", "night"],

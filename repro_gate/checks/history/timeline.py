@@ -56,9 +56,7 @@ def read_timeline(
     """
     found = _Gathered()
     pairs = pair_histories(suite.weights, {cell.policy.name: None for cell in suite.cells})
-    for session, parts in groupby(
-        history.points(suite.name, cells=cells), key=lambda each: each[0]
-    ):
+    for session, parts in groupby(_points(suite, history, cells), key=lambda each: each[0]):
         index = found.add(session, [part for _, part in parts])
         if session.kind is not SessionKind.CALIBRATION:
             for pair in pairs:
@@ -83,6 +81,16 @@ def read_timeline(
         pairs=tuple(pair.line() for pair in pairs),
         watch=watch,
     )
+
+
+def _points(
+    suite: LogprobSuite, history: HistoryReader, cells: Collection[str] | None
+) -> Iterator[tuple[Session, CellSession]]:
+    """Yield the cells of the suite; a session of no suite may have others too."""
+    ours = {cell.id for cell in suite.cells}
+    for session, part in history.points(suite.name, cells=cells):
+        if session.suite is not None or part.cell.id in ours:
+            yield session, part
 
 
 @dataclass(slots=True)

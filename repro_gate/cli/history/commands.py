@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from repro_gate.cli.commands import Config
+from repro_gate.cli.commands import Config, PrintJson
 from repro_gate.cli.paths import history_folder
 from repro_gate.cli.terminal.console import EXIT_CODES, exit_with
 from repro_gate.core.outcome import ExitCode
@@ -92,5 +92,33 @@ def export(  # noqa: PLR0913 -- one parameter for each option
 
         options = ExportOptions(wanted=wanted, output=output, suite=suite, cells=cell)
         return run_export(history_folder(history, config), options)
+
+    exit_with(command)
+
+
+@history_app.command("show", epilog=EXIT_CODES)
+def show(  # noqa: PLR0913 -- one parameter for each option
+    *,
+    config: Config = None,
+    suite: OneSuite = None,
+    cell: Cell = None,
+    history: History = None,
+    html: Annotated[
+        Path | None,
+        typer.Option("--html", metavar="FILE", help="Also write it as one self-contained page."),
+    ] = None,
+    json: PrintJson = False,
+) -> None:
+    """Show the draws of a suite over time.
+
+    With outliers, changes of model and backend, latency, cost, importance weights and its watch.
+    Default: the only suite of log-probabilities of the matrix.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.history.show import ShowOptions, run_show
+
+        options = ShowOptions(suite=suite, cells=cell, html=html, json=json)
+        return run_show(options, config, history_folder(history, config))
 
     exit_with(command)
