@@ -50,6 +50,17 @@ Found: TypeAlias = int | None
 """The night of the first alarm, 1 being the first changed one; None for no alarm."""
 Map: TypeAlias = Callable[[Callable[[int], Found], int], Sequence[Found]]
 
+_TITLE = """# False alarms and delays of the watch
+
+[How to read it](../../../explanation/watching.md). 20 cells, 5 draws a cell and night. Noise:
+
+- atom: 90 % of the draws repeat, the others are off by a published difference
+- gauss: standard deviation 1
+- session atom: a night of a cell repeats one value, off in 10 % of the nights
+- session gauss: parts of the night of all cells (sd 0.2) and of each cell (0.5), and draws (0.5)
+
+Intervals are exact (Clopper-Pearson), 95 %.
+"""
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 _QUIET_NIGHTS = (10, 30, 100)
 _RIVAL_QUIET = 30
@@ -194,6 +205,7 @@ def main() -> None:
         def simulate(alarm: Callable[[int], Found], count: int) -> Sequence[Found]:
             return list(pool.map(alarm, range(count), chunksize=max(1, min(10, count // 8))))
 
+        print(_TITLE)
         _print_lines(_false_alarms(scale, simulate))
         _print_lines(_broken(scale, simulate))
         _print_lines(_delays(scale, simulate))

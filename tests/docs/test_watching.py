@@ -12,7 +12,7 @@ from repro_gate.core.watch.state import (
     thresholds_of,
 )
 from repro_gate.statistics.night_ranks import FIRST_BET, nights_to_alarm
-from tests.docs.pages import first_column, page
+from tests.docs.pages import ROOT, first_column, page
 from tests.fakes.nights import epoch_of
 
 _PAGE = page("docs/explanation/watching.md")
@@ -60,3 +60,22 @@ def test_every_kind_of_stream_is_explained(kind: StreamKind) -> None:
     assert kind.value in first_column(_PAGE.sections()["The rule"])
     (row,) = re.findall(rf"^\| `{kind.value}` .*\| ([^|]+) \|$", _PAGE.text, re.MULTILINE)
     assert row == text
+
+
+def test_the_measured_figures_are_those_of_the_report() -> None:
+    """Of the rate, and of each change after 30 quiet nights."""
+    report = (ROOT / "docs" / "examples" / "watch" / "rates" / "report.md").read_text("utf-8")
+    rates = re.findall(r"(\d+\.\d+) % \([\d.]+ to ([\d.]+)\), \d+ of 2000", report)
+    changes = re.findall(
+        r"^\| (\([a-f]\) [^|]+) (\|(?: [^|]+; \d+% \|| 0% \|){4})$", _PAGE.text, re.MULTILINE
+    )
+    prose = " ".join(_PAGE.text.split())
+
+    found = [float(rate) for rate, _ in rates]
+    assert "{}, {}, {} and {} %".format(*(f"{rate:.2f}" for rate in found)) in prose
+    assert f"(at most {max(high for _, high in rates)} % with 95 % confidence)" in prose
+    assert len(changes) == 6
+    for change, row in changes:
+        assert re.search(
+            rf"^\| {re.escape(change)}; within \d+ \| 30 {re.escape(row)}", report, re.MULTILINE
+        )

@@ -240,6 +240,30 @@ def test_a_dismissal_of_other_nights_ends_no_alarm() -> None:
     assert evaluate(dismissed(ONE, nights[39]), nights).state is WatchState.DRIFT
 
 
+def test_a_state_begins_after_the_dismissed_nights() -> None:
+    """What was before them is another state."""
+    nights = exact(40)
+
+    found = evaluate(dismissed(ONE, *nights[30:34]), nights)
+
+    assert (found.state, found.since) == (WatchState.QUIET, nights[34].date)
+
+
+def test_five_other_streams_are_listed() -> None:
+    """None of those that alarm, the largest first."""
+    distances = repeating(38)
+    distances[30:, :3] -= 0.5
+    found = evaluate(WATCH, nights_of(WATCH.epoch, distances))
+    shares = [level.evidence / level.threshold for level in found.largest]
+
+    assert found.alarms
+    assert shares == sorted(shares, reverse=True)
+    assert len(shares) == 5
+    assert not {each.level.stream for each in found.alarms} & {
+        each.stream for each in found.largest
+    }
+
+
 def test_all_nights_can_be_dismissed() -> None:
     """Then the watch learns from none."""
     nights = exact(2)
