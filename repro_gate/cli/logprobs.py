@@ -1,9 +1,11 @@
 """The log-probabilities of `repro-gate check`: what they will cost, and the draws."""
 
+import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 
 from rich.console import Console
 
@@ -34,7 +36,9 @@ from repro_gate.core.outcome import Outcome, outcome_of_suite
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.verdicts import STOPPED, Inconclusive
 from repro_gate.ports import DrawLog, DrawRequest, Scorer
-from repro_gate.reports.findings.logprob_sessions import format_false_alarms
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms, format_second_look
+
+_MAX_SLEEP_S = 60.0
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
@@ -198,6 +202,9 @@ def plan_lines(suites: Iterable[PreparedSuite]) -> Iterator[str]:
                 f"suite {plan.suite.name}: {len(found.comparable)} of {cells} cells have a "
                 f"baseline, {draws} draws in the first look"
             )
+        later = format_second_look(plan.suite.tolerance)
+        if later is not None:
+            yield f"suite {plan.suite.name}: second look: {later}"
         for target, doubt in expected_doubts(plan.suite):
             yield (
                 f"suite {plan.suite.name}: weights of {target} cannot be determined, so the check "
@@ -238,6 +245,7 @@ def check_suites(
                     baselines=workspace.baselines,
                     log=log,
                     progress=progress,
+                    wait=wait_since,
                 )
                 if is_stopped:
                     checked.append(unreached(suite.plan, ports=ports, because=STOPPED))
@@ -249,6 +257,19 @@ def check_suites(
                         outcome_of_suite(checked[-1].report) is Outcome.FAILED
                     )
     return checked
+
+
+def wait_since(since: datetime | None, seconds: float) -> float:
+    """Wait until so many seconds have passed, print until when, and return the seconds waited."""
+    start = datetime.now(UTC)
+    until = (since or start) + timedelta(seconds=seconds)
+    if until > start:
+        when = f"{until.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+        warn(f"repro-gate: the second look starts at {when}; after Ctrl-C, --resume waits for it")
+    # The time of day, which also passes while a machine is suspended.
+    while (left_s := (until - datetime.now(UTC)).total_seconds()) > 0:
+        time.sleep(min(left_s, _MAX_SLEEP_S))
+    return max(0.0, (datetime.now(UTC) - start).total_seconds())
 
 
 @contextmanager

@@ -417,6 +417,10 @@ class Scorer(Protocol):
         """
         ...
 
+    def paused(self, seconds: float) -> None:
+        """Move the deadlines by a time in which nothing was asked for."""
+        ...
+
     def close(self) -> None:
         """Close connections and processes; idempotent."""
         ...

@@ -13,7 +13,7 @@ from repro_gate.core.outcome import Outcome, outcome_of_suite, outcome_of_verdic
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.logprob_evidence import shift_of
-from repro_gate.reports.findings.logprob_sessions import format_false_alarms
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms, format_second_look
 from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
     describe_logprob_control,
@@ -62,6 +62,7 @@ def part_line(part: LogprobReport, report: GateReport) -> str:
 def _whole(part: LogprobReport) -> Iterator[Block]:
     verdict = part.suite_test.verdict
     agreement = logprob_summary.format_agreeing(part)
+    later = format_second_look(part.tolerance)
     yield ["### The suite as a whole"]
     result = describe_suite_test(part.suite_test).claim
     yield [f"{mark(outcome_of_suite_test(verdict))} **{verdict.value}**: {result}."]
@@ -69,6 +70,7 @@ def _whole(part: LogprobReport) -> Iterator[Block]:
     yield [
         *([] if agreement is None else [f"- **Cells that agree**: {agreement}"]),
         f"- **False alarms**: {format_false_alarms(part.tolerance, part.sessions)}",
+        *([] if later is None else [f"- **Second look**: {later}"]),
         f"- **Cost**: {logprob_summary.format_cost(part.spending)}",
     ]
 

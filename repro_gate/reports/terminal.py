@@ -11,7 +11,7 @@ from repro_gate.core.logprobs.report import LogprobReport, WeightReport
 from repro_gate.core.outcome import Outcome, decide, outcome_of_suite
 from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary, summary
-from repro_gate.reports.findings.logprob_sessions import format_false_alarms
+from repro_gate.reports.findings.logprob_sessions import format_false_alarms, format_second_look
 from repro_gate.reports.findings.logprob_wording import (
     format_effective_size,
     format_khat,
@@ -119,6 +119,7 @@ def _suite(part: LogprobReport, report: GateReport) -> Iterator[Text]:
             *([] if agreement is None else [("agreement", agreement)]),
             ("controls", logprob_summary.format_controls(part)),
             *(("weights", _format_weights(found)) for found in part.weights),
+            *optional("second look", format_second_look(part.tolerance)),
             ("cost", logprob_summary.format_cost(part.spending)),
             ("false alarms", format_false_alarms(part.tolerance, part.sessions)),
         ]

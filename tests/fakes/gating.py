@@ -1,6 +1,8 @@
 """A log-probability check with fakes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from typing import Self
 
 from repro_gate.checks.logprobs.check import CheckedSuite, check_logprobs
@@ -16,6 +18,11 @@ from tests.fakes.scoring import NOW, NoisyScorer, plan_of, suite_of_logprobs
 from tests.fakes.watching import RecordingProgress
 
 
+def _never(since: datetime | None, seconds: float) -> float:
+    """Refuse to wait: most suites take their second look at once."""
+    raise AssertionError(f"waiting {seconds} s since {since}")
+
+
 @dataclass(slots=True, kw_only=True)
 class LogprobScene:
     """A suite with baselines of its own service, and a check that waits to be run."""
@@ -26,6 +33,7 @@ class LogprobScene:
     baselines: MemoryBaselines = field(default_factory=MemoryBaselines)
     log: MemoryDrawLog = field(default_factory=MemoryDrawLog)
     progress: RecordingProgress = field(default_factory=RecordingProgress)
+    wait: Callable[[datetime | None, float], float] = _never
 
     @property
     def plan(self) -> LogprobPlan:
@@ -36,7 +44,11 @@ class LogprobScene:
     def ports(self) -> LogprobPorts:
         """The fakes, as the ports of a check."""
         return LogprobPorts(
-            scorer=self.scorer, baselines=self.baselines, log=self.log, progress=self.progress
+            scorer=self.scorer,
+            baselines=self.baselines,
+            log=self.log,
+            progress=self.progress,
+            wait=self.wait,
         )
 
     @property

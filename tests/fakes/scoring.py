@@ -151,6 +151,8 @@ class NoisyScorer:
     answers_backwards: bool = False
     asked: list[DrawKey] = field(default_factory=list[DrawKey])
     is_closed: bool = False
+    waited: list[float] = field(default_factory=list[float])
+    """The seconds of each wait between two looks."""
     _generator: np.random.Generator = field(init=False)
 
     def __post_init__(self) -> None:
@@ -188,6 +190,10 @@ class NoisyScorer:
             if isinstance(scripted, BaseException):
                 raise scripted
             seen(request, scripted or self.drawn(request))
+
+    def paused(self, seconds: float) -> None:
+        """Remember a wait."""
+        self.waited.append(seconds)
 
     def close(self) -> None:
         """Let go."""

@@ -117,6 +117,10 @@ class ProviderClient:
         self._served: str | None = None
         """The model that the server lists, where answers do not name theirs."""
 
+    def paused(self, seconds: float) -> None:
+        """Move the deadline by a time in which nothing was asked for."""
+        self._deadline.extend(seconds)
+
     async def draw(self, request: DrawRequest) -> DrawOutcome:
         """Make one draw with one call; a failure is a `MissedDraw`."""
         async with self._first_alone():

@@ -116,6 +116,12 @@ class HostedScorer:
 
         self._run(spread(requests, make, at=lambda request: _provider_of(request.cell)))
 
+    def paused(self, seconds: float) -> None:
+        """Move the deadline of every provider in use."""
+        for client in self._clients.values():
+            if isinstance(client, ProviderClient):
+                client.paused(seconds)
+
     def close(self) -> None:
         """Close all connections; may be called again."""
         runner, self._runner = self._runner, None

@@ -96,6 +96,11 @@ class Deadline:
         self._ends = now + self._seconds if self._ends is None else self._ends
         return max(0.0, self._ends - now)
 
+    def extend(self, seconds: float) -> None:
+        """Move the end, unless the time has not started."""
+        if self._ends is not None:
+            self._ends += seconds
+
     def require(self, wait_s: float = 0.0, *, after: str = "") -> None:
         """Raise a final `HttpFailure` unless time is left after a wait.
 

@@ -105,6 +105,9 @@ class LocalScorer:
             for request, (outcome, latency_s) in zip(with_ids, scored, strict=True):
                 seen(request, self._drawn(request, outcome, latency_s))
 
+    def paused(self, seconds: float) -> None:
+        """Do nothing: an engine has a time limit for each answer only."""
+
     def close(self) -> None:
         """End every engine."""
         for worker in self._workers.values():
@@ -212,6 +215,11 @@ class ScorersByProvider:
             some = [request for request in requests if self._of(request.cell.policy) is scorer]
             if some:
                 scorer.draw(some, seen=seen)
+
+    def paused(self, seconds: float) -> None:
+        """Move the deadlines of both."""
+        self._local.paused(seconds)
+        self._hosted.paused(seconds)
 
     def close(self) -> None:
         """Close connections and processes."""

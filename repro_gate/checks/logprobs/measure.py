@@ -1,7 +1,9 @@
 """Measure one suite: a first look at every cell, and a second one where it is needed."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from itertools import islice
 
 from repro_gate.checks.logprobs.collect import Comparison, DrawCollector, DrawSet, vectors_of
@@ -12,6 +14,7 @@ from repro_gate.core.logprobs.draw import Draw
 from repro_gate.core.logprobs.error_rates import FIRST_WAVE
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.report import LogprobControl
+from repro_gate.core.logprobs.sessions import time_of
 from repro_gate.core.tokens.golden import Facts
 from repro_gate.ports import BaselineReader, DrawLog, Progress, Purpose, Scorer
 from repro_gate.statistics.cell import confirm, is_suspicious
@@ -31,6 +34,9 @@ class LogprobPorts:
     baselines: BaselineReader
     log: DrawLog
     progress: Progress
+    wait: Callable[[datetime | None, float], float]
+    """Waits until so many seconds have passed since a time, or since now if it is not known, and
+    returns how long that took in seconds."""
 
 
 class SuiteRunner:
@@ -49,6 +55,8 @@ class SuiteRunner:
         """The provenance of a baseline of each policy, by its name."""
         self.suite_test = WholeLook(seed=preflight.fingerprint, second_look=False)
         """The test over all cells, for the last look at all of them."""
+        self._first_ended: datetime | None = None
+        """When the last draw of a first look was made, also of an interrupted check."""
         self._in_full = plan.suite.controlled | {
             policy.name for policy in plan.policies if policy.by_distance
         }
@@ -72,6 +80,9 @@ class SuiteRunner:
         if self.suite_test.is_suspicious:
             second = WholeLook(seed=self._preflight.fingerprint, second_look=True)
             again = [one.cell for one in self.measured.values() if one.problem is None]
+        if again and self._tolerance.second_look_after_s:
+            waited = self._ports.wait(self._first_ended, self._tolerance.second_look_after_s)
+            self._ports.scorer.paused(waited)
         self._plan_draws(again)
         for batch in _batches(again):
             self._second_look(self._read(batch), suite_test=second)
@@ -136,6 +147,10 @@ class SuiteRunner:
                 self.measured[name].note_problem(looks[name])
 
     def _finish_first(self, look: DrawSet, baseline: Baseline) -> None:
+        for draw in look.draws:
+            with suppress(ValueError, OverflowError):
+                made = time_of(draw.facts.at)
+                self._first_ended = max(made, self._first_ended or made)
         comparison = self.measured[look.cell.id]
         new = comparison.take(look, baseline, floor=self._tolerance.floor_nats)
         if comparison.problem is None:

@@ -357,11 +357,15 @@ class Tolerance:
     """Distance of an outlier from the median, in robust standard deviations."""
     max_outlier_rate: float = 0.05
     """A larger share of outliers among the draws is a finding."""
+    second_look_after_s: float = 0.0
+    """Seconds between the two looks, so that the second is of another session."""
 
     def __post_init__(self) -> None:
         require_at_least(2, calibration_draws=self.calibration_draws)
         require_at_least(1, draws=self.draws)
-        require_at_least(0, floor_nats=self.floor_nats)
+        require_at_least(
+            0, floor_nats=self.floor_nats, second_look_after_s=self.second_look_after_s
+        )
         require_above(0, outlier_factor=self.outlier_factor, false_alarm_rate=self.false_alarm_rate)
         require_share(
             false_alarm_rate=self.false_alarm_rate, max_outlier_rate=self.max_outlier_rate

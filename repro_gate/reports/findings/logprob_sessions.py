@@ -13,6 +13,7 @@ from repro_gate.core.logprobs.sessions import (
     SessionNoise,
     time_of,
 )
+from repro_gate.reports.text.escape import Escaped, one_line
 from repro_gate.reports.text.format import amount, chance, nats, percent, plural
 
 _UNKNOWN: Final = "valid for noise between draws, not for noise that is constant within a session"
@@ -37,6 +38,14 @@ def format_false_alarms(tolerance: Tolerance, sessions: SessionNoise | None = No
     shared = ", ".join(f"{percent(share * rate)} {name}" for share, name in parts)
     stated = f"at most {percent(rate)} for the suite as a whole ({shared})"
     return f"{stated}; {_UNKNOWN}" if sessions is None else f"{stated}. {format_sessions(sessions)}"
+
+
+def format_second_look(tolerance: Tolerance) -> Escaped | None:
+    """Return when a second look starts; None where it follows at once."""
+    seconds = tolerance.second_look_after_s
+    if not seconds:
+        return None
+    return one_line(f"at least {seconds:g} s after the first, as another session")
 
 
 def format_sessions(found: SessionNoise) -> str:

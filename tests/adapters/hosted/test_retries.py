@@ -373,3 +373,19 @@ def test_an_answer_that_is_quoted_as_a_whole_rejects_no_field() -> None:
         found = [outcome for _, outcome in draws_by(scorer, requests)]
 
     assert [type(one) for one in found] == [MissedDraw, Draw]
+
+
+@pytest.mark.parametrize(("paused", "kind"), [(100.0, Draw), (0.0, MissedDraw)])
+def test_a_deadline_does_not_run_during_a_wait(paused: float, kind: type[DrawOutcome]) -> None:
+    """Between two looks hours may pass in which nothing is asked for."""
+    time = FakeTime()
+    request = request_of(logprob_cell_of(provider_of(deadline_s=50.0)))
+    made: list[DrawOutcome] = []
+    with closing(HostedScorer(Budget(), runtime=runtime_of(Sequel(GOOD), time=time))) as scorer:
+        scorer.paused(1000.0)
+        scorer.draw([request], seen=lambda _, outcome: made.append(outcome))
+        asyncio.run(time.sleep(100.0))
+        scorer.paused(paused)
+        scorer.draw([request], seen=lambda _, outcome: made.append(outcome))
+
+    assert [type(each) for each in made] == [Draw, kind]

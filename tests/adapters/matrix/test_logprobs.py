@@ -354,7 +354,8 @@ def test_a_logprob_suite_needs_its_keys(tmp_path: Path, part: str) -> None:
             (
                 "suites.hosted: expected only the keys budget, calibration_draws, draws, "
                 "false_alarm_rate, floor_nats, items, kind, max_outlier_rate, outlier_factor, "
-                "policies, weights, found the unknown key 'floor'; did you mean 'floor_nats'?"
+                "policies, second_look_after_s, weights, found the unknown key 'floor'; did you "
+                "mean 'floor_nats'?"
             ),
         ),
     ],
@@ -577,6 +578,8 @@ def test_an_openai_provider_needs_a_url_and_no_key(tmp_path: Path) -> None:
         (("false_alarm_rate = 0.02", "false_alarm_rate = 0.6"), "at most 0.5, found 0.6"),
         (("false_alarm_rate = 0.02", "false_alarm_rate = nan"), "a finite number, found nan"),
         (("floor_nats = 1", "floor_nats = -0.1"), "at least 0, found -0.1"),
+        (("floor_nats = 1", "second_look_after_s = -1"), "at least 0, found -1"),
+        (("floor_nats = 1", "second_look_after_s = 86401"), "at most 86400, found 86401"),
         (("outlier_factor = 25", "outlier_factor = 0"), "more than 0, found 0"),
         (("max_outlier_rate = 0.1", "max_outlier_rate = 1.1"), "at most 1, found 1.1"),
         (("max_calls = 2000", "max_calls = 0"), "at least 1, found 0"),

@@ -73,3 +73,12 @@ def test_notes_are_joined_and_both_are_closed() -> None:
     assert both.notes() == (noted, _NOTED)
     assert hosted.is_closed
     assert starter.are_all_closed
+
+
+def test_a_wait_moves_the_deadlines_of_both() -> None:
+    """An engine of this machine has none."""
+    hosted = scoring.NoisyScorer()
+
+    ScorersByProvider(hosted=hosted, local=scorer_of(ScriptedStarter())).paused(60.0)
+
+    assert hosted.waited == [60.0]

@@ -1,7 +1,8 @@
 """Add a session to a baseline: which cells get one, and what is refused."""
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 
 import pytest
 
@@ -11,8 +12,9 @@ from repro_gate.core.logprobs.baseline import fit_noise
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, InvalidDraw, Piece
 from repro_gate.core.logprobs.policy import Tolerance
 from repro_gate.core.logprobs.report import SuiteVerdict
-from repro_gate.core.logprobs.sessions import CalibrationSession
+from repro_gate.core.logprobs.sessions import CalibrationSession, time_of
 from repro_gate.ports import Purpose
+from tests.fakes.baseline_stores import MemoryDrawLog
 from tests.fakes.gating import LogprobScene, recorded_scene
 from tests.fakes.scoring import (
     MODEL,
@@ -321,3 +323,80 @@ def test_a_suite_has_a_band_of_its_sessions(
     report = _with_sessions(*medians, items=6, shift=shift).check()
 
     assert (report.suite_test.verdict, report.suite_test.band is not None) == found
+
+
+@dataclass
+class _Waiting:
+    """Remembers what was waited for."""
+
+    asked: list[tuple[datetime | None, float]] = field(default_factory=list)
+    fails: bool = False
+
+    def __call__(self, since: datetime | None, seconds: float) -> float:
+        """Take half a second more, or an interruption."""
+        self.asked.append((since, seconds))
+        if self.fails:
+            raise KeyboardInterrupt
+        return seconds + 0.5
+
+
+def _waiting_scene(shift: float = -4.0) -> tuple[LogprobScene, _Waiting]:
+    scene = _recorded(items=3, draws=10, noise=exact)
+    scene.suite = replace(scene.suite, tolerance=Tolerance(second_look_after_s=3600))
+    scene.scorer.shift = everywhere(shift)
+    waiting = scene.wait = _Waiting()
+    return scene, waiting
+
+
+def test_a_second_look_waits_since_the_last_draw_of_the_first() -> None:
+    """The deadlines of the providers do not run meanwhile."""
+    scene, waiting = _waiting_scene()
+
+    report = scene.check()
+
+    assert {cell.verdict.word for cell in report.cells} == {"drift"}
+    assert waiting.asked == [(time_of(NOW), 3600)]
+    assert scene.scorer.waited == [3600.5]
+
+
+def test_without_a_second_look_nothing_waits() -> None:
+    """Most checks end with the first."""
+    scene, waiting = _waiting_scene(shift=0.0)
+
+    assert {cell.verdict.word for cell in scene.check().cells} == {"agrees"}
+    assert (waiting.asked, scene.scorer.waited) == ([], [])
+
+
+def test_an_interrupted_wait_resumes_with_the_draws_of_the_first_look() -> None:
+    """They are in the log, with their time."""
+    scene, waiting = _waiting_scene()
+    waiting.fails = True
+    interrupted = scene.checked()
+    waiting.fails = False
+    scene.log = MemoryDrawLog(kept=scene.log.noted)
+    scene.scorer.asked.clear()
+
+    report = scene.check()
+
+    assert interrupted.interrupted
+    assert {cell.verdict.word for cell in report.cells} == {"drift"}
+    assert waiting.asked == [(time_of(NOW), 3600)] * 2
+    assert scene.scorer.asked_of(CELL, Purpose.FIRST_LOOK) == 0
+    assert scene.scorer.asked_of(CELL, Purpose.SECOND_LOOK) == 5
+
+
+def test_without_a_time_of_the_first_look_it_is_counted_from_now() -> None:
+    """An answer may have none."""
+    scene, waiting = _waiting_scene()
+    without = {
+        (cell.id, "first_look", number): Draw(
+            logprobs=(-9.0,) * 39 + (-8.0,), facts=DrawFacts(model=MODEL)
+        )
+        for cell in scene.plan.cells
+        for number in range(1, 6)
+    }
+    scene.scorer.script = without
+
+    scene.check()
+
+    assert waiting.asked == [(None, 3600)]

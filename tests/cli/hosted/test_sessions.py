@@ -1,9 +1,12 @@
 """`record-baseline --add`: another session, and the same claim in every output."""
 
+import signal
 from dataclasses import replace
 
 from repro_gate.adapters.files.snapshots import BaselineFiles
+from repro_gate.core.logprobs.sessions import time_of
 from tests.cli.hosted.workspaces import PLANE, SOURCE, TRAIN, HostedWorkspace
+from tests.cli.workspaces import ended
 from tests.fakes.fireworks.effects import Rule, Shift
 from tests.fakes.fireworks.server import Api
 
@@ -99,3 +102,35 @@ def _age_sessions(workspace: HostedWorkspace) -> None:
         sessions = (first, replace(second, started_at="2026-01-03T03:04:05+00:00"))
         at = "2026-01-03T03:05:00+00:00"
         files.write(replace(baseline, sessions=sessions, recorded_at=at))
+
+
+def test_a_second_look_waits_and_says_until_when(hosted: HostedWorkspace, api: Api) -> None:
+    """Counted from the last draw of the first look."""
+    hosted.ask(api.base_url, suite={"second_look_after_s": 3})
+    api.follow(Rule(effect=Shift(nats=-3.0)))
+
+    ran = hosted.check()
+
+    assert ran.code == 10
+    assert "repro-gate: the second look starts at 20" in ran.err
+    assert "  second look   at least 3 s after the first, as another session\n" in ran.out
+    looks = {draw["purpose"]: draw["facts"]["at"] for draw in reversed(hosted.draws())}
+    apart = time_of(looks["second_look"]) - time_of(looks["first_look"])
+    assert apart.total_seconds() >= 2
+
+
+def test_an_interrupted_wait_is_resumed(hosted: HostedWorkspace, api: Api) -> None:
+    """The draws of the first look are kept, and the time counts from them."""
+    hosted.ask(api.base_url, suite={"second_look_after_s": 8})
+    api.follow(Rule(effect=Shift(nats=-3.0)))
+    check = hosted.start("check", "--suite", "hosted")
+    assert check.stderr is not None
+    while b"second look starts" not in check.stderr.readline():
+        pass
+    check.send_signal(signal.SIGINT)
+    interrupted, asked = ended(check), len(api.requests)
+
+    ran = hosted.check("--resume")
+
+    assert (interrupted.code, ran.code) == (130, 10)
+    assert len(api.requests) - asked == 10
