@@ -85,6 +85,7 @@ bench: setup
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory
 	$(BIN)/python -m benchmarks.logprob_power
+	$(BIN)/python -m benchmarks.history
 	$(BIN)/python -m benchmarks.grade_rates
 	$(BIN)/python -m benchmarks.effects
 	$(BIN)/python -m benchmarks.causes
