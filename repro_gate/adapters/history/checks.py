@@ -55,6 +55,8 @@ def check_sessions(folder: Path) -> Iterator[FoundSession]:
         InputInvalid: a file is broken, or the two are not of one check.
     """
     log = _read_log(folder / FILE)
+    if log is None:
+        return
     report = _report_of(folder, log)
     if report is None:
         cells = {cell: _unknown(cell, log) for cell in log.cells}
@@ -87,7 +89,8 @@ def _session_of(
     )
 
 
-def _read_log(file: Path) -> _Log:
+def _read_log(file: Path) -> _Log | None:
+    """Return the draws so far; None before the check has begun."""
     header: Mapping[str, Any] = {}
     key, last, cells = "", 0, dict[str, int]()
     for last, line in _lines_of(file):
@@ -100,7 +103,7 @@ def _read_log(file: Path) -> _Log:
         except (ValueError, OverflowError) as error:
             raise invalid_line(file, last, error) from error
     if not key:
-        raise InputInvalid.at(file, "line 1", expected="draws of a check", found="no whole line")
+        return None
     return _Log(file=file, header=header, key=key, lines=last, cells=cells)
 
 

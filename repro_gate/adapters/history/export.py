@@ -13,7 +13,7 @@ from repro_gate.core.history import KeptDraw, Session
 from repro_gate.core.logprobs.draw import Draw, InvalidDraw, MissedDraw
 from repro_gate.core.text import escape_text
 from repro_gate.errors import MeasurementUnavailable
-from repro_gate.watch_ports import HistoryReader
+from repro_gate.ports.history import HistoryReader
 
 Values: TypeAlias = Mapping[str, Any]
 

@@ -25,10 +25,10 @@ from repro_gate.core.timeline import (
 )
 from repro_gate.core.watch.status import WatchStatus
 from repro_gate.ports import Purpose
+from repro_gate.ports.history import HistoryReader
 from repro_gate.statistics.cell import band_of
 from repro_gate.statistics.permutation import as_array
 from repro_gate.statistics.sessions import floors_of
-from repro_gate.watch_ports import HistoryReader
 
 MAX_OUTLIERS: Final = 200
 """The farthest ones are listed with their calls; all of them are counted."""

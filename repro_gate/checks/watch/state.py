@@ -18,8 +18,8 @@ from repro_gate.core.watch.status import (
     not_the_same,
     without_recent_night,
 )
+from repro_gate.ports.history import HistoryReader
 from repro_gate.statistics.watch import evaluate
-from repro_gate.watch_ports import HistoryReader
 
 _FACTS: Final[Mapping[str, Callable[[CellSession], tuple[str, ...]]]] = {
     "model": lambda drawn: drawn.models,

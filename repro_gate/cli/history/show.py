@@ -26,10 +26,10 @@ from repro_gate.core.outcome import ExitCode
 from repro_gate.core.timeline import Timeline
 from repro_gate.core.watch.status import WatchStatus
 from repro_gate.errors import NothingSelected, UsageInvalid
+from repro_gate.ports.history import HistoryReader
 from repro_gate.reports.history.json import history_document
 from repro_gate.reports.history.page import render_history_page
 from repro_gate.reports.history.terminal import render_history
-from repro_gate.watch_ports import HistoryReader
 
 SCHEMA: Final = "repro-gate/timeline/v1"
 

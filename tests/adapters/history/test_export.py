@@ -49,7 +49,7 @@ def history(tmp_path: Path) -> Iterator[HistoryFolder]:
         suite=None,
         epoch=None,
     )
-    sealed_session(tmp_path, calibration, *drawn(FAR, cell="base--dog"))
+    sealed_session(tmp_path, calibration, *drawn(FAR, cell="base--dog", purpose="calibration"))
     with closing(HistoryFolder(tmp_path)) as folder:
         yield folder
 

@@ -151,6 +151,17 @@ def test_a_check_that_did_not_start_has_no_results(tmp_path: Path) -> None:
     assert added(tmp_path / "h", source) == [(True, False)]
 
 
+def test_a_check_that_was_killed_at_once_is_nothing(tmp_path: Path) -> None:
+    """Beside another session it does not matter; alone it is a source without a session."""
+    (tmp_path / "s" / "check").mkdir(parents=True)
+    (tmp_path / "s" / "check" / "draws.jsonl").write_bytes(b'{"schema":')
+    with pytest.raises(InputInvalid, match=r"expected a session file, .* found none"):
+        added(tmp_path / "h", tmp_path / "s")
+
+    sealed_session(tmp_path / "s", session_header_of(), *drawn(PLAIN))
+    assert added(tmp_path / "h", tmp_path / "s") == [(True, True)]
+
+
 def test_draws_of_another_check_are_refused(tmp_path: Path) -> None:
     """A report and draws that were put into one folder are no check."""
     other = drawn(PLAIN, cell="base--other")
@@ -168,7 +179,6 @@ def test_draws_of_another_check_are_refused(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "line 1: expected draws of a check, found no whole line"),
         (b"{}\n", "expected"),
         (log_of(STARTED_AT) + b"{}\n", "line 2: outcome: expected one of draw, invalid"),
         (log_of("yesterday"), "line 1: expected a line of a session"),

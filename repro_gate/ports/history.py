@@ -1,4 +1,4 @@
-"""Protocols for what a watch over time needs from outside the process."""
+"""The history of hosted models, as it is read."""
 
 from collections.abc import Collection, Iterator
 from typing import Protocol
