@@ -2,17 +2,13 @@
 
 import re
 
-import pytest
-
 from repro_gate.core.watch.state import (
-    LEARNING_NIGHTS,
-    Direction,
     StreamKind,
     streams_of,
     thresholds_of,
 )
 from repro_gate.statistics.night_ranks import FIRST_BET, nights_to_alarm
-from tests.docs.pages import ROOT, first_column, page
+from tests.docs.pages import ROOT, page
 from tests.fakes.nights import epoch_of
 
 _PAGE = page("docs/explanation/watching.md")
@@ -24,7 +20,7 @@ def test_the_price_is_computed() -> None:
     rows = re.findall(r"^\| (\d+) \| (\d+) \| (\d+) \|$", _PAGE.text, re.MULTILINE)
     suite, cell = thresholds_of(_EPOCH)
 
-    assert len(rows) == 6
+    assert len(rows) == 5
     for nights, *needed in rows:
         found = [nights_to_alarm(int(nights), threshold) for threshold in (suite, cell)]
         assert found == [int(each) for each in needed], nights
@@ -36,46 +32,24 @@ def test_the_thresholds_are_computed() -> None:
 
     assert f"{suite:,.0f} for the suite, {cell:,.0f} for a cell" in _PAGE.text
     assert f"From the {FIRST_BET}th night on" in _PAGE.text
-    assert f"fewer than {LEARNING_NIGHTS} nights" in _PAGE.text
 
 
-@pytest.mark.parametrize("kind", StreamKind)
-def test_every_kind_of_stream_is_explained(kind: StreamKind) -> None:
-    """With its directions."""
-    ways = {
-        is_suite: {
-            each.direction
-            for each in streams_of(_EPOCH)
-            if each.kind is kind and (each.cell is None) is is_suite
-        }
-        for is_suite in (True, False)
-    }
-    both = set(Direction)
-    text = {
-        (True, True): "both",
-        (True, False): "up; for the suite both",
-        (False, False): "up",
-    }[ways[True] == both, ways[False] == both]
+def test_every_kind_of_stream_is_explained() -> None:
+    """And how many streams there are."""
+    suite = [stream for stream in streams_of(_EPOCH) if stream.cell is None]
+    cell = [stream for stream in streams_of(_EPOCH) if stream.cell == "base--0"]
 
-    assert kind.value in first_column(_PAGE.sections()["The rule"])
-    (row,) = re.findall(rf"^\| `{kind.value}` .*\| ([^|]+) \|$", _PAGE.text, re.MULTILINE)
-    assert row == text
+    assert (len(suite), len(cell)) == (7, 6)
+    assert "seven of the suite, six of each cell" in _PAGE.text
+    assert set(StreamKind) <= _PAGE.code()
 
 
 def test_the_measured_figures_are_those_of_the_report() -> None:
-    """Of the rate, and of each change after 30 quiet nights."""
+    """Of the watch itself."""
     report = (ROOT / "docs" / "examples" / "watch" / "rates" / "report.md").read_text("utf-8")
     rates = re.findall(r"(\d+\.\d+) % \([\d.]+ to ([\d.]+)\), \d+ of 2000", report)
-    changes = re.findall(
-        r"^\| (\([a-f]\) [^|]+) (\|(?: [^|]+; \d+% \|| 0% \|){4})$", _PAGE.text, re.MULTILINE
-    )
     prose = " ".join(_PAGE.text.split())
 
     found = [float(rate) for rate, _ in rates]
     assert "{}, {}, {} and {} %".format(*(f"{rate:.2f}" for rate in found)) in prose
     assert f"(at most {max(high for _, high in rates)} % with 95 % confidence)" in prose
-    assert len(changes) == 6
-    for change, row in changes:
-        assert re.search(
-            rf"^\| {re.escape(change)}; within \d+ \| 30 {re.escape(row)}", report, re.MULTILINE
-        )
