@@ -1,12 +1,14 @@
 """`repro-gate watch night`: the draws of one night, and the state of the watch after it."""
 
 import os
+import re
 import secrets
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from rich.console import Console
 
@@ -31,6 +33,8 @@ from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Scorer
 from repro_gate.reports.text.escape import one_line
 from repro_gate.reports.text.format import plural
+
+_COUNT: Final = re.compile(r"[0-9]{1,20}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,10 +128,8 @@ def _header(
         return max(interrupted, key=lambda header: header.started_at)
     if interrupted:
         warn("repro-gate: a night of today was interrupted; --resume would continue it")
-    run = environ.get("GITHUB_RUN_ID") or f"local-{secrets.token_hex(4)}"
-    attempt = environ.get("GITHUB_RUN_ATTEMPT") or "1"
     return SessionHeader(
-        key=f"{started_at[:10]}-{run}-{attempt}",
+        key=f"{started_at[:10]}-{_run_of(environ)}",
         kind=SessionKind.NIGHT,
         suite=suite.name,
         epoch=epoch.digest,
@@ -135,6 +137,14 @@ def _header(
         tool=repro_gate.__version__,
         cells=tuple(_session_cells(epoch, suite)),
     )
+
+
+def _run_of(environ: Mapping[str, str]) -> str:
+    """Return what tells the sessions of a day apart: the run of GitHub Actions, or chance."""
+    run, attempt = (environ.get(f"GITHUB_RUN_{name}", "") for name in ("ID", "ATTEMPT"))
+    if _COUNT.fullmatch(run) and _COUNT.fullmatch(attempt):
+        return f"{run}-{attempt}"
+    return f"local-{secrets.token_hex(4)}-1"
 
 
 def _session_cells(epoch: Epoch, suite: WatchedSuite) -> Iterator[SessionCell]:

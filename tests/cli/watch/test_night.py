@@ -62,6 +62,8 @@ def test_a_session_has_the_run_in_its_key(watched: HostedWorkspace) -> None:
 
     (file,) = _files(watched)
     assert file.name.endswith("-77-2.jsonl.gz")
+    _night(watched, "--again", GITHUB_RUN_ID="../77", GITHUB_RUN_ATTEMPT="2")
+    assert [each.name[10:17] for each in _files(watched)].count("-local-") == 1
 
 
 def test_an_outlier_is_kept(watched: HostedWorkspace, api: Api) -> None:
