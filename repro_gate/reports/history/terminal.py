@@ -20,6 +20,8 @@ _WIDTH: Final = 40
 """Of a sparkline."""
 _LEVELS: Final = "▁▂▃▄▅▆▇█"
 _ASCII_LEVELS: Final = "12345678"
+_ROUNDING: Final = 1e-3
+"""Of a level: values that differ less than their digits have the same one."""
 _MAX_ROWS: Final = 20
 """Of a list; the page has more."""
 _MAX_TEXT: Final = 48
@@ -46,7 +48,9 @@ def sparkline(values: Sequence[float | None], axis: Axis, levels: str = _LEVELS)
             shown.append(" ")
             continue
         furthest = max(known, key=lambda value: abs(value - middle))
-        shown.append(levels[min(len(levels) - 1, int(axis.place(furthest, len(levels))))])
+        shown.append(
+            levels[min(len(levels) - 1, int(axis.place(furthest, len(levels)) + _ROUNDING))]
+        )
     return "".join(shown)
 
 
