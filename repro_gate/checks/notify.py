@@ -57,7 +57,7 @@ def notify(issues: Issues, text: IssueText) -> str:
             return f"{'updated' if is_open else 'closed'} the issue {issue.url}"
         case RefreshIssue(issue=issue):
             issues.update(issue, text.title, text.body, is_open=issue.is_open)
-            return f"the state has not changed; brought the issue up to date: {issue.url}"
+            return f"brought the issue up to date: {issue.url}"
         case KeepIssue(reason=reason):
             return f"no issue was written: {reason}"
         case _:

@@ -76,7 +76,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
         UsageInvalid: this is no run of GitHub Actions, or the name is invalid.
     """
     github = read_environment(os.environ, from_workflow_run=options.from_workflow_run)
-    problems = [] if github.problem is None else [_warning(github.problem)]
+    problems = [] if github.problem is None else [warning_of(github.problem)]
     run = github.run
     if run is None:
         if github.problem is None:
@@ -86,7 +86,7 @@ def run_publish(options: PublishOptions) -> ExitCode:
     run = replace(run, artifact=options.artifact)
     marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
     if options.running:
-        problems += _failures(_make_ready, options.output)
+        problems += failures_of(_make_ready, options.output)
         problems += _comment(
             github, run, options.comment, marker, lambda ours: render_running(marker=ours, run=run)
         )[1]
@@ -119,8 +119,8 @@ def _publish_result(
     note = " ".join(problem.message for problem in problems) or None
     summary = render_job_summary(result, run=run, note=note)
     outputs = _outputs(result, state, options.output, url)
-    problems += _failures(lambda file: append_summary(file, summary), github.summary_file)
-    problems += _failures(lambda file: write_outputs(file, outputs), github.output_file)
+    problems += failures_of(lambda file: append_summary(file, summary), github.summary_file)
+    problems += failures_of(lambda file: write_outputs(file, outputs), github.output_file)
     if run.from_workflow_run:
         # The goldens of another run are not those of this checkout.
         print_result(render_early_annotations(problems))
@@ -155,19 +155,20 @@ def _comment(
     return attempt.url, notes
 
 
-def _failures(work: Callable[[Path], None], file: Path | None) -> list[Annotation]:
+def failures_of(work: Callable[[Path], None], file: Path | None) -> list[Annotation]:
     """Write to a file or folder, if there is one; return a failure as a warning."""
     try:
         if file is not None:
             work(file)
     except (PublishFailed, InputInvalid) as error:
-        return [_warning(str(error))]
+        return [warning_of(str(error))]
     except OSError as error:
-        return [_warning(f"{file}: {error.strerror or error}")]
+        return [warning_of(f"{file}: {error.strerror or error}")]
     return []
 
 
-def _warning(text: str) -> Annotation:
+def warning_of(text: str) -> Annotation:
+    """Return a warning about publishing."""
     return _annotation(MessageLevel.WARNING, text)
 
 

@@ -21,7 +21,7 @@ _ADD = """\
 [[ $* == "-I -m repro_gate history add --history $RUNNER_TEMP/history "* ]] || exit 2
 [[ ${!#} == "$RUNNER_TEMP/sessions" ]] || exit 2
 cp -R "$RUNNER_TEMP/sessions/." "$RUNNER_TEMP/history"
-touch "$RUNNER_TEMP/history/index.sqlite" "$RUNNER_TEMP/history/index.sqlite-wal"
+touch "$RUNNER_TEMP"/history/index.{lock,sqlite,sqlite-wal}
 [[ ! -x $RUNNER_TEMP/meanwhile ]] || "$RUNNER_TEMP/meanwhile"
 """
 

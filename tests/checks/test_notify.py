@@ -60,7 +60,7 @@ def test_a_change_of_a_service_makes_one_issue(
     assert said == [
         f"repro-gate: opened the issue {url}",
         f"repro-gate: updated the issue {url}",
-        f"repro-gate: the state has not changed; brought the issue up to date: {url}",
+        f"repro-gate: brought the issue up to date: {url}",
         f"repro-gate: closed the issue {url}",
         "repro-gate: no issue was written: the state is that of the issue",
     ]

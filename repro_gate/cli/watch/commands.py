@@ -161,6 +161,33 @@ def state(
     exit_with(command)
 
 
+@watch_app.command("notify", epilog=EXIT_CODES)
+def notify(
+    *,
+    suite: Suite,
+    config: Config = None,
+    history: History = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the issue, and ask GitHub nothing.")
+    ] = False,
+) -> None:
+    """Write the state of a watch to its issue on GitHub, and to the job summary.
+
+    Opens one issue for changed, drift or unknown, comments when the state changes, and closes it
+    when nothing has to be done. Needs GITHUB_TOKEN with issues: write; that the issue cannot be
+    written is a warning.
+    """
+
+    def command() -> ExitCode:
+        from repro_gate.cli.watch.notify import run_notify
+        from repro_gate.cli.watch.suites import watched_suite
+
+        folder = history_folder(history, config)
+        return run_notify(watched_suite(config, suite), folder, dry_run=dry_run)
+
+    exit_with(command)
+
+
 @watch_app.command("verify", epilog=EXIT_CODES)
 def verify_watch(*, suite: Suite, config: Config = None, history: History = None) -> None:
     """Verify the stored nights of a watch.

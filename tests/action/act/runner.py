@@ -94,7 +94,8 @@ class Runner:
     def _token(event: Event, workflow: Path) -> str:
         """Return a token that can do what GitHub's could: a fork's run never writes."""
         jobs = yaml.safe_load(workflow.read_text("utf-8"))["jobs"].values()
-        asked = {(job.get("permissions") or {}).get("pull-requests") for job in jobs}
+        rights = [job.get("permissions") or {} for job in jobs]
+        asked = {each.get(name) for each in rights for name in ("pull-requests", "issues")}
         return OF_JOB if event.is_trusted and "write" in asked else OF_FORK
 
     def _options(self, id: RunId) -> Iterator[str]:
