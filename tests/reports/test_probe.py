@@ -48,6 +48,20 @@ def test_the_table_shows_each_ability_and_how_it_was_seen() -> None:
     )
 
 
+def test_the_possible_policies_are_listed_with_the_kind_of_provider() -> None:
+    """Then the TOML follows."""
+    report = report_of({Ability.CHAT: Answer.YES})
+
+    shown = render_probe(report)
+
+    assert shown.endswith(
+        'Possible with kind = "openai":\n'
+        "  first_token, chat: the likely first tokens of an answer\n"
+        "  generated, chat: the tokens of a greedy answer\n"
+        f"\n{render_toml(report)}"
+    )
+
+
 _KINDS = [(one, "SOME_API_KEY") for one in ProviderKind if one is not ProviderKind.LOCAL]
 
 

@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from hypothesis import given
 from hypothesis import strategies as st
 
+from repro_gate.adapters.hosted.abilities import Asked, Seen, findings_of, kind_of_server
 from repro_gate.adapters.hosted.answers import Answer, NeedsPrefix, read_draw, read_encoding
 from repro_gate.adapters.hosted.client import TimedReply
 from repro_gate.adapters.hosted.echoes import Unreadable
@@ -20,7 +21,7 @@ from repro_gate.adapters.hosted.native import (
 )
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.logprobs.policy import LogprobKind
+from repro_gate.core.logprobs.policy import LogprobKind, ProviderKind
 from tests.adapters.hosted.test_native import (
     sglang_document,
     tgi_document,
@@ -171,3 +172,20 @@ def test_every_document_is_a_generation_or_not(document: Any, completion: Comple
 
     assert len(answered.pieces) == len(answered.logprobs) == len(answered.alternatives)
     assert all(len(likely) <= 2 for likely in answered.alternatives)
+
+
+@given(
+    documents=st.lists(st.one_of(_documents, _nearly_good()), min_size=8, max_size=8),
+    kind=st.sampled_from([ProviderKind.VLLM, ProviderKind.SGLANG, ProviderKind.TGI]),
+)
+def test_every_document_of_a_probe_shows_something(documents: Any, kind: ProviderKind) -> None:
+    """Each finding is one printable line, and a kind of provider is chosen."""
+    models, generated, echoed, unlimited, *chats = [Asked(document=one) for one in documents]
+    seen = Seen(model="m", prompt="Say hi", host="h", models=models, generated=generated)
+    seen.echoed, seen.unlimited, seen.chats = echoed, unlimited, tuple(chats)
+    seen.scored = ((kind, echoed),)
+
+    findings = findings_of(seen, Secret())
+
+    assert all(one.seen.isprintable() for one in findings)
+    assert kind_of_server(seen) in ProviderKind
