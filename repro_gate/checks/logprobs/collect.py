@@ -7,7 +7,7 @@ from typing import assert_never
 from repro_gate.core.logprobs.alternatives import on_all_tokens
 from repro_gate.core.logprobs.baseline import Baseline, Noise, far_draws, outliers
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, Encoding, InvalidDraw, MissedDraw
-from repro_gate.core.logprobs.policy import BYTES_PER_TOKEN, LogprobCell
+from repro_gate.core.logprobs.policy import LogprobCell
 from repro_gate.core.logprobs.report import OutlierDraw
 from repro_gate.core.logprobs.verdicts import Equivalence, Invalid
 from repro_gate.core.tokens.verdicts import Inconclusive
@@ -146,7 +146,8 @@ class DrawCollector:
 
         def seen(request: DrawRequest, outcome: DrawOutcome) -> None:
             self.log.note(request, outcome)
-            tokens = _tokens(request, outcome)
+            counted = None if isinstance(outcome, MissedDraw) else outcome.facts.prompt_tokens
+            tokens = request.cell.tokens(request.encoding, counted=counted)
             if not isinstance(outcome, MissedDraw):
                 self.calls += 1
                 self.tokens += tokens
@@ -162,16 +163,6 @@ class DrawCollector:
         # Controls are not part of the planned draws.
         if request.purpose is not Purpose.CONTROL:
             self.progress.ran(request.cell, tokens=tokens)
-
-
-def _tokens(request: DrawRequest, outcome: DrawOutcome) -> int:
-    """Return the tokens of prompt and response, or an estimate by the length of the text."""
-    policy, encoding = request.cell.policy, request.encoding
-    if not policy.generates:
-        return len(encoding.prompt) + len(encoding.response)
-    counted = None if isinstance(outcome, MissedDraw) else outcome.facts.prompt_tokens
-    length = len(request.cell.prefix.encode()) // BYTES_PER_TOKEN
-    return (counted or len(encoding.prompt) or length) + policy.max_tokens
 
 
 def _take(looks: Mapping[str, DrawSet], request: DrawRequest, outcome: DrawOutcome) -> None:

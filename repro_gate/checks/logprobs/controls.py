@@ -33,14 +33,18 @@ def run_prompt_controls(
 ) -> None:
     """Score a response of each policy after another prompt; the result must differ.
 
-    Policies that already have a control are skipped.
+    Policies that already have a control are skipped. Two answers may begin alike by chance, so for
+    kinds that generate another cell is tried where there was no difference.
     """
+    done = set(controls)
     tried: set[str] = set()
     for _ in range(_ATTEMPTS):
         chosen: dict[str, Compared] = {}
         for look, recorded in looks:
-            if look.cell.policy.name not in controls and look.cell.id not in tried:
-                chosen.setdefault(look.cell.policy.name, (look, recorded))
+            policy, found = look.cell.policy, controls.get(look.cell.policy.name)
+            is_open = found is None or (found.failed and policy.generates)
+            if policy.name not in done and is_open and look.cell.id not in tried:
+                chosen.setdefault(policy.name, (look, recorded))
         tried |= {look.cell.id for look, _ in chosen.values()}
         _draw(controls, chosen.values(), collector)
 

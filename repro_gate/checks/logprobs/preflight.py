@@ -60,7 +60,7 @@ def run_preflight(plan: LogprobPlan, *, scorer: Scorer, baselines: BaselineReade
             continue
         comparable.append(cell)
         sessions.append(baseline.session_totals)
-        tokens += len(baseline.encoding.prompt) + len(baseline.encoding.response)
+        tokens += cell.tokens(baseline.encoding, counted=baseline.facts[0].prompt_tokens)
         digest.update(_identity(baseline))
     return Preflight(
         sources=sources,

@@ -17,6 +17,7 @@ from repro_gate.core.guards import (
     require_share,
     require_text,
 )
+from repro_gate.core.logprobs.draw import Encoding
 from repro_gate.core.tokens.golden import FactChange, Facts, provenance_changes
 
 LOCAL = "local"
@@ -318,6 +319,18 @@ class LogprobCell:
     def given_response(self) -> str:
         """The response that is scored; empty where one is generated."""
         return "" if self.policy.generates else self.item.response
+
+    def tokens(self, encoding: Encoding, *, counted: int | None = None) -> int:
+        """Return the prompt and response tokens of a draw, estimated where they are not known.
+
+        Args:
+            encoding: the tokens whose values a draw has.
+            counted: the tokens of the prompt by the server's count.
+        """
+        if not self.policy.generates:
+            return len(encoding.prompt) + len(encoding.response)
+        length = len(self.prefix.encode()) // BYTES_PER_TOKEN
+        return (counted or len(encoding.prompt) or length) + self.policy.max_tokens
 
     @property
     def definition(self) -> Facts:

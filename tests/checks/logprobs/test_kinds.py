@@ -2,6 +2,7 @@
 
 import pytest
 
+from repro_gate.core.logprobs.draw import Draw, Encoding
 from repro_gate.core.logprobs.policy import PolicyKind
 from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.logprobs.verdicts import (
@@ -176,3 +177,17 @@ def test_generated_tokens_are_counted(kind: PolicyKind) -> None:
     control = len("item-0 Say") // 4 + {FIRST: 1, GENERATED: 8}[kind]
 
     assert report.spending.tokens == (report.spending.calls - 1) * each + control
+
+
+def test_an_answer_that_begins_alike_by_chance_is_no_failed_control() -> None:
+    """Another cell is tried, and one difference shows that the prompt counts."""
+    suite = suite_of_logprobs(policies=[generating_policy(GENERATED)], items=2)
+    scorer = GeneratingScorer()
+    scene = LogprobScene(scorer=scorer, suite=suite)
+    (first, *_) = scorer.encode(scene.plan.cells)
+    assert isinstance(first, Encoding)
+    assert first.logprobs is not None
+    scorer.script = {(CELL, "control", 1): Draw(logprobs=first.logprobs)}
+
+    assert len(scene.calibrate().baselines) == 2
+    assert [key[0] for key in scorer.asked if key[1] == "control"] == [CELL, "base--item-1"]
