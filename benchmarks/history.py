@@ -3,9 +3,9 @@
     python -m benchmarks.history [--nights N] [--draws M] [--kind repeating|never] [--rows]
 
 Writes N nights of 20 cells with M draws each, for a service that repeats 90 % of its answers and
-for one that never does, adds them to the index, and reads them. Writing is in seconds of the
-processor, so that a busy machine prints the same; reading is by the clock. With `--rows` the rows
-of the index are written without session files: ten million draws with `--nights 100000 --rows`.
+for one that never does, adds them to the index, and reads them. Seconds are of the processor, so
+that a busy machine prints the same. With `--rows` the rows of the index are written without session
+files: ten million draws with `--nights 100000 --rows`.
 """
 
 import argparse
@@ -234,9 +234,9 @@ def _read(folder: Path, *, rows_only: bool) -> None:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    start = time.perf_counter()
+    start = time.process_time()
     work()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 if __name__ == "__main__":
