@@ -71,9 +71,14 @@ def _order(text: str) -> tuple[bool, float, str]:
 
 def _components(cell: SessionTotals) -> tuple[float, float]:
     """Return the variances within and between sessions, the latter possibly below 0."""
-    groups = _divided(np.asarray(cell.totals), cell.sizes)
+    totals = np.asarray(cell.totals)
+    if np.ptp(totals) <= RESOLUTION_NATS:
+        # The rest is rounding, whose ratio means nothing.
+        return 0.0, 0.0
+    groups = _divided(totals, cell.sizes)
     n, s = len(cell.totals), len(groups)
-    within = math.fsum(float(((group - group.mean()) ** 2).sum()) for group in groups) / (n - s)
+    varied = (group for group in groups if np.ptp(group) > RESOLUTION_NATS)
+    within = math.fsum(float(((group - group.mean()) ** 2).sum()) for group in varied) / (n - s)
     mean = float(np.mean(cell.totals))
     squares = math.fsum(len(group) * float(group.mean() - mean) ** 2 for group in groups)
     # The number of draws of a session, which is their average where all are equal.
