@@ -70,11 +70,7 @@ def read_timeline(
             for each in history.sessions(suite.name)
             if each.suite == suite.name and each not in drawn
         ),
-        cells=tuple(
-            found.cell_lines(
-                baselines, draws=suite.tolerance.draws, floor=suite.tolerance.floor_nats
-            )
-        ),
+        cells=tuple(found.cell_lines(suite, baselines)),
         services=tuple(found.service_lines()),
         changes=tuple(found.changes),
         outliers=tuple(_outliers(found, history)),
@@ -163,21 +159,30 @@ class _Gathered:
         self.seen[policy].update(found[ChangeKind.BACKEND])
 
     def cell_lines(
-        self, baselines: Mapping[str, Baseline], *, draws: int, floor: float
+        self, suite: LogprobSuite, baselines: Mapping[str, Baseline]
     ) -> Iterator[CellLine]:
-        """Yield each cell over time, with the band of a median of `draws` draws."""
-        policies = list(self.services)
-        ordered = sorted(self.cells.values(), key=lambda cell: policies.index(cell.policy))
-        for cell in ordered:
-            name, baseline = cell.id, baselines.get(cell.id)
+        """Yield each cell over time, with the band of the median of a look."""
+        draws, floor = suite.tolerance.draws, suite.tolerance.floor_nats
+        for cell in self._ordered(suite):
+            baseline = baselines.get(cell.id)
             yield CellLine(
-                cell=name,
+                cell=cell.id,
                 policy=cell.policy,
                 item=cell.item,
                 center=baseline.noise.center if baseline else cell.center,
                 band=_band(baseline, draws, floor) if baseline else None,
-                points=tuple(self.points[name]),
+                points=tuple(self.points[cell.id]),
             )
+
+    def _ordered(self, suite: LogprobSuite) -> list[SessionCell]:
+        """Return the cells in the order of the matrix, those of a policy together."""
+        policies = dict.fromkeys([*(cell.policy.name for cell in suite.cells), *self.services])
+        places = {name: place for place, name in enumerate(policies)}
+        items = {cell.id: place for place, cell in enumerate(suite.cells)}
+        return sorted(
+            self.cells.values(),
+            key=lambda cell: (places[cell.policy], items.get(cell.id, len(items)), cell.id),
+        )
 
     def service_lines(self) -> Iterator[ServiceLine]:
         """Yield latency and cost of each policy over time."""

@@ -62,7 +62,7 @@ def _lines(timeline: Timeline, levels: str) -> Iterator[Text]:
     for label, text in words.watch_lines(timeline):
         yield Text(f"  {label:<10}{log_line(text)}")
     for policy, lines in groupby(timeline.cells, key=lambda line: line.policy):
-        yield from _cells(policy, list(lines), timeline, levels)
+        yield from _cells(policy, list(lines), levels)
     for pair in timeline.pairs:
         yield from _pair(pair, timeline, levels)
     yield from _table("service", _SERVICE_COLUMNS, _services(timeline, levels))
@@ -81,15 +81,12 @@ def _labelled(lines: Iterable[tuple[str, str]]) -> Iterator[Text]:
     yield Text("  " + ", ".join(f"{label} {log_line(text)}" for label, text in lines))
 
 
-def _cells(
-    policy: str, lines: Sequence[CellLine], timeline: Timeline, levels: str
-) -> Iterator[Text]:
+def _cells(policy: str, lines: Sequence[CellLine], levels: str) -> Iterator[Text]:
     """Yield the cells of a policy."""
     header = ("item", "medians over time", "last", "shift", "outside", "outliers")
     rows: list[Sequence[str]] = []
     for line in lines:
-        known = {point.session: median(point.totals) for point in line.points if point.totals}
-        values = [known.get(number) for number in range(len(timeline.sessions))]
+        values = [median(point.totals) if point.totals else None for point in line.points]
         facts = dict(words.cell_facts(line))
         rows.append(
             (
@@ -110,8 +107,7 @@ def _pair(pair: PairLine, timeline: Timeline, levels: str) -> Iterator[Text]:
         return
     yield Text()
     yield Text(f"weights {words.pair_name(pair)}", style="bold")
-    shares = {point.session: point.summary.size_share for point in pair.points}
-    values = [shares.get(number) for number in range(len(timeline.sessions))]
+    values = [point.summary.size_share for point in pair.points]
     yield Text(f"  ESS over time {sparkline(values, Axis(0, 1), levels)}")
     yield from _labelled(words.pair_facts(pair))
     rows = [words.ruinous_row(item, timeline.sessions) for item in pair.ruinous]
@@ -123,8 +119,7 @@ _SERVICE_COLUMNS: Final = ("policy", "latency over time", "last", "cost")
 
 def _services(timeline: Timeline, levels: str) -> Iterator[Sequence[str]]:
     for line in timeline.services:
-        known = {point.session: point.latency_ms for point in line.points}
-        values = [known.get(number) for number in range(len(timeline.sessions))]
+        values = [point.latency_ms for point in line.points]
         latencies = [value for value in values if value is not None]
         axis = Axis(0, max(latencies, default=0.0) or 1.0)
         last = f"{latencies[-1]:.0f} ms" if latencies else ""

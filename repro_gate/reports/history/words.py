@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from repro_gate.core.history import Session, SessionKind
+from repro_gate.core.logprobs.baseline import RESOLUTION_NATS
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.timeline import (
     CellLine,
@@ -62,7 +63,12 @@ def outside_note(timeline: Timeline) -> str | None:
 
 def outside_words(line: CellLine) -> str:
     """Name a cell with its shift."""
-    return f"{line.cell} ({shifted(line.shift or 0.0)} nats)"
+    return f"{line.cell} ({_shift(line.shift or 0.0)} nats)"
+
+
+def _shift(value: float) -> str:
+    """Return a shift; values that differ by less than an API's last digit are equal."""
+    return shifted(0.0 if abs(value) <= RESOLUTION_NATS else value)
 
 
 def counts(timeline: Timeline) -> str:
@@ -93,7 +99,7 @@ def cell_facts(line: CellLine) -> Iterator[tuple[str, str]]:
     """Yield the figures of a cell as labelled texts."""
     figures = (
         ("last median", line.last_median, nats),
-        ("shift", line.shift, shifted),
+        ("shift", line.shift, _shift),
         ("center", line.center, nats),
     )
     yield from ((label, words(value)) for label, value, words in figures if value is not None)

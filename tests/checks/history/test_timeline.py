@@ -174,14 +174,34 @@ def test_sessions_without_a_draw_are_listed_apart() -> None:
     assert [each.key for each in timeline.unfinished()] == ["2026-01-02-1001-1"]
 
 
-def test_the_cells_of_a_policy_stay_together() -> None:
-    """Whatever their order in the sessions."""
-    history = MemoryHistory()
-    for day, policy in enumerate(("base", "tuned", "base")):
-        cell = cell_of(policy, f"item-{day}")
-        history.add(session_of(day), {cell.id: (cell, [draw_of(CENTER)])})
+def test_cells_are_in_the_order_of_the_matrix() -> None:
+    """Those of a policy together, and those that are no longer in the matrix last."""
+    history, made = MemoryHistory(), [draw_of(CENTER)]
+    for day, (policy, item) in enumerate(
+        [
+            ("gone", "x"),
+            ("tuned", "item-1"),
+            ("base", "item-9"),
+            ("base", "item-1"),
+            ("base", "item-0"),
+        ]
+    ):
+        cell = cell_of(policy, item)
+        history.add(session_of(day), {cell.id: (cell, list(made))})
 
-    assert [line.policy for line in read(history).cells] == ["base", "base", "tuned"]
+    assert [line.cell for line in read(history).cells] == [
+        *("base--item-0", "base--item-1", "base--item-9", "tuned--item-1", "gone--x"),
+    ]
+
+
+def test_a_session_of_no_suite_has_only_our_cells() -> None:
+    """It may have those of other suites too."""
+    history, made = MemoryHistory(), [draw_of(CENTER)]
+    cells = [cell_of("base", "item-0"), cell_of("base", "of-another-suite")]
+    session = replace(session_of(0, kind=SessionKind.CALIBRATION), suite=None)
+    history.add(session, {cell.id: (cell, list(made)) for cell in cells})
+
+    assert [line.cell for line in read(history).cells] == ["base--item-0"]
 
 
 def test_only_some_cells_are_read() -> None:

@@ -51,3 +51,12 @@ def test_a_watch_without_a_night_has_words() -> None:
     status = replace(usual.watch, report=report)
 
     assert words.state(replace(usual, watch=status)) == "unknown"
+
+
+def test_a_shift_below_the_last_digit_of_an_api_is_none() -> None:
+    """A baseline file rounds its numbers."""
+    line = timeline_of().cells[0]
+
+    facts = dict(words.cell_facts(replace(line, center=(line.last_median or 0.0) + 6e-7)))
+
+    assert facts["shift"] == "0.0000"
