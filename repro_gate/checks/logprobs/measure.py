@@ -206,16 +206,15 @@ def _add(
     *,
     waits_as: str | None = None,
 ) -> None:
-    """Add the draws of a cell to the test of the suite, if there are any."""
-    if draws:
-        vectors = vectors_of(cell, baseline, draws)
-        suite_test.add(
-            vectors.calibration,
-            *vectors.looks,
-            sizes=baseline.sizes,
-            by_distance=cell.policy.by_distance,
-            waits_as=waits_as,
-        )
+    """Add the draws of a cell to the test of the suite."""
+    vectors = vectors_of(cell, baseline, draws)
+    suite_test.add(
+        vectors.calibration,
+        *vectors.looks,
+        sizes=baseline.sizes,
+        by_distance=cell.policy.by_distance,
+        waits_as=waits_as,
+    )
 
 
 def _is_suspicious(cell: LogprobCell, baseline: Baseline, draws: Sequence[Draw]) -> bool:
