@@ -107,8 +107,14 @@ def without_recent_night(
             remedy=f"{command}, or fetch the history and give its folder with --history",
         )
     days = (datetime.fromisoformat(now).date() - date.fromisoformat(report.last.date)).days
-    if days < MAX_SILENT_DAYS:
+    # Clocks may differ by a day at midnight; a night that is later would hide all that are missing.
+    if -1 <= days < MAX_SILENT_DAYS:
         return None
+    if days < 0:
+        return Inconclusive(
+            reason=f"the last complete night is that of {report.last.date}, which is to come",
+            remedy="set the clock, and remove that night's file from the history",
+        )
     return Inconclusive(
         reason=f"the last complete night is that of {report.last.date}, {days} days ago",
         remedy=f"{command}; look at why the nightly runs have none",

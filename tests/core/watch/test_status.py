@@ -69,6 +69,14 @@ def test_three_days_without_a_night_are_unknown(now: str, is_old: bool) -> None:
     assert (found is not None) == is_old
 
 
+@pytest.mark.parametrize(("now", "is_to_come"), [("2026-02-06", False), ("2026-02-05", True)])
+def test_a_night_that_is_to_come_is_unknown(now: str, is_to_come: bool) -> None:  # noqa: FBT001
+    """A wrong clock does not hide that nights are missing; a day may be the time of midnight."""
+    found = without_recent_night(epoch_of(), QUIET, now=f"{now}T05:00:00+00:00")
+
+    assert ("to come" in str(found)) == is_to_come
+
+
 @pytest.mark.parametrize("report", [None, watch_report_of(last=None)])
 def test_no_night_is_unknown(report: WatchReport | None) -> None:
     """With the command that makes one."""
