@@ -208,7 +208,9 @@ def _up_to_the_fork(own: Draw, answered: Answered, encoding: Encoding) -> Draw:
     values = own.logprobs[:fork]
     if fork < len(wanted):
         last = min(fork, len(got) - 1)
-        values += (_value_of(wanted[fork], answered.alternatives[last], most=own.logprobs[last]),)
+        # No list is of the place after an end.
+        token = wanted[fork] if fork < len(got) else None
+        values += (_value_of(token, answered.alternatives[last], most=own.logprobs[last]),)
     return Draw(
         logprobs=values + (encoding.logprobs or ())[len(values) :],
         facts=answered.facts,
@@ -226,7 +228,9 @@ def _fork(wanted: Sequence[Piece], got: Sequence[Piece]) -> int | None:
     return None if len(wanted) == len(got) else min(len(wanted), len(got))
 
 
-def _value_of(token: Piece, listed: Sequence[tuple[Piece, float | None]], *, most: float) -> float:
+def _value_of(
+    token: Piece | None, listed: Sequence[tuple[Piece, float | None]], *, most: float
+) -> float:
     """Return the value of a token in a list, or the least one, and never more than `most`.
 
     In its place another token was the most likely one.
@@ -236,10 +240,13 @@ def _value_of(token: Piece, listed: Sequence[tuple[Piece, float | None]], *, mos
         for piece, value in listed
         if value is not None and PLACEHOLDER_NATS < value <= most
     ]
+    least = min((value for _, value in known), default=most)
+    if token is None:
+        return least
     by_id = _have_ids((token, *(piece for piece, _ in known)))
     name = _name(token, by_id=by_id)
     values = [value for piece, value in known if _name(piece, by_id=by_id) == name]
-    return max(values, default=min((value for _, value in known), default=most))
+    return max(values, default=least)
 
 
 def _ranked(listed: Iterable[tuple[Piece, float]]) -> Ranked:

@@ -202,6 +202,15 @@ def test_an_answer_that_ends_early_forks_at_its_end() -> None:
     )
 
 
+def test_an_early_end_is_seen_where_the_reference_repeats_a_token() -> None:
+    """The value of the last token is that of its own place, not of the repetition after it."""
+    repeated = Encoding(prompt=(), response=(A, A), logprobs=(-0.5, -0.5))
+
+    drawn = answer_of(generating((A, -0.5), listed=((C, -5.0),)), repeated)
+
+    assert drawn == Draw(logprobs=(-0.5, -5.0), facts=FACTS, fork=1)
+
+
 def test_an_answer_that_continues_forks_at_the_end_of_the_reference() -> None:
     """All values of the reference's tokens are its own."""
     answered = generating((A, -0.5), (B, -0.25), (C, -2.0), (D, -0.125))
