@@ -129,7 +129,13 @@ class HistoryFolder:
             expected = place_of(session.header)
             if expected != place:
                 raise InputInvalid.at(session.file, "line 1", expected=place, found=expected)
-            index.add(place, session)
+            try:
+                index.add(place, session)
+            except (ValueError, OverflowError) as error:
+                expected = "numbers that an index can hold"
+                raise InputInvalid.at(
+                    session.file, "", expected=expected, found=str(error)
+                ) from error
 
     def _read(self, read: Callable[[Index], Iterable[T]]) -> Iterator[T]:
         """Yield what the index has; a damaged index is rebuilt unless something was yielded."""

@@ -121,7 +121,12 @@ def _call_values(facts: DrawFacts) -> tuple[Any, ...]:
 
 
 def _milliseconds(at: str) -> int | None:
-    return round(time_of(at).timestamp() * 1e3) if at else None
+    if not at:
+        return None
+    found = round(time_of(at).timestamp() * 1e3)
+    # At the ends of the calendar a time may have none in UTC.
+    _time(found)
+    return found
 
 
 def session_from(row: Row) -> Session:

@@ -236,12 +236,22 @@ def test_a_broken_file_leaves_the_index_whole(history: HistoryFolder) -> None:
     assert len(keys_in(history.folder)) == 2
 
 
-def test_a_time_that_is_none_is_refused(history: HistoryFolder) -> None:
+@pytest.mark.parametrize("at", ["yesterday", "9999-12-31T23:59:59-23:00"])
+def test_a_time_that_is_none_is_refused(history: HistoryFolder, at: str) -> None:
     """The message has file and line."""
-    odd = replace(draw_of(), facts=DrawFacts(at="yesterday"))
+    odd = replace(draw_of(), facts=DrawFacts(at=at))
     sealed_session(history.folder, session_header_of(CELL, date="2026-01-03"), *drawn(odd))
 
     with pytest.raises(InputInvalid, match=r"gz: line 2: facts\.at: expected a time"):
+        history.sessions()
+
+
+def test_a_number_that_no_index_can_hold_is_refused(history: HistoryFolder) -> None:
+    """The message has the file, which can be removed."""
+    odd = replace(draw_of(), facts=DrawFacts(latency_s=1e15))
+    sealed_session(history.folder, session_header_of(CELL, date="2026-01-03"), *drawn(odd))
+
+    with pytest.raises(InputInvalid, match=r"2026-01-03-7-1\.jsonl\.gz: expected numbers that"):
         history.sessions()
 
 
