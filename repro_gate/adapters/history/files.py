@@ -24,6 +24,7 @@ from repro_gate.adapters.history.lines import (
 from repro_gate.adapters.logs.append_only import MAX_LINE_BYTES, AppendLog
 from repro_gate.adapters.logs.draws import DrawLines
 from repro_gate.core.history import Session, SessionHeader, SessionKind
+from repro_gate.core.logprobs.draw import Draw
 from repro_gate.errors import InputInvalid
 from repro_gate.ports import Purpose
 from repro_gate.strict_json import InvalidJson, choice
@@ -73,6 +74,8 @@ class SessionFile:
         self.file = file
         self.closed: Closed | None = None
         """The end, once the draws were read; None for a session that was killed."""
+        self._drawn = set[tuple[str, int]]()
+        """The valid draws of a night, by cell and number."""
         self._sha256 = hashlib.sha256()
         self._lines = whole_lines(stream, file)
         first = next(self._lines, None)
@@ -100,6 +103,7 @@ class SessionFile:
                     self.closed = line
                     continue
                 choice(line.purpose, "purpose", _PURPOSES[self.header.kind])
+                self._require_once(line)
             except (ValueError, OverflowError) as error:
                 raise invalid_line(self.file, number, error) from error
             count += 1
@@ -107,6 +111,16 @@ class SessionFile:
             yield data, line
         if self.closed is None and self.file.name.endswith(SEALED):
             raise InputInvalid.at(self.file, "", expected=_WHOLE, found="one without its last line")
+
+    def _require_once(self, line: DrawLine) -> None:
+        """Require that a valid draw of a night is not counted twice among its fixed number."""
+        if self.header.kind is not SessionKind.NIGHT or not isinstance(line.outcome, Draw):
+            return
+        draw = line.cell, line.number
+        if draw in self._drawn:
+            found = f"draw {line.number} of {line.cell} again"
+            raise InvalidJson("number", expected="each draw once", found=found)
+        self._drawn.add(draw)
 
     def _require_end(self, closed: Closed, draws: int) -> None:
         if closed.draws != draws:

@@ -20,7 +20,7 @@ from repro_gate.adapters.history.files import (
     write_sealed,
 )
 from repro_gate.adapters.history.lines import DrawLine, header_line
-from repro_gate.core.history import SessionHeader
+from repro_gate.core.history import SessionHeader, SessionKind
 from repro_gate.core.logprobs.draw import Draw, DrawOutcome, InvalidDraw, MissedDraw
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from tests.fakes.history import (
@@ -118,6 +118,20 @@ def test_a_killed_session_is_visible_and_can_be_resumed(tmp_path: Path) -> None:
     log.note(request_of(2), draw_of())
     draws, _ = read(log.seal(CLOSED_AT))
     assert [draw.outcome for draw in draws] == [OUTCOMES[0], OUTCOMES[2], draw_of()]
+
+
+@pytest.mark.parametrize("kind", [SessionKind.NIGHT, SessionKind.CALIBRATION])
+def test_no_draw_of_a_night_counts_twice(tmp_path: Path, kind: SessionKind) -> None:
+    """A night has a fixed number of draws; a calibration is only shown."""
+    is_night = kind is SessionKind.NIGHT
+    header = replace(HEADER, kind=kind, epoch=HEADER.epoch if is_night else None)
+    (line,) = drawn(draw_of(), purpose="watch" if is_night else "calibration")
+    sealed = sealed_session(tmp_path, header, line, line)
+
+    if is_night:
+        assert "line 3: number: expected each draw once" in refusal_of(sealed)
+    else:
+        assert len(read(sealed)[0]) == 2
 
 
 def test_a_session_killed_in_its_first_line_has_not_begun(tmp_path: Path) -> None:
