@@ -39,6 +39,8 @@ from repro_gate.ports import DrawLog, DrawRequest, Scorer
 from repro_gate.reports.findings.logprob_sessions import format_false_alarms, format_second_look
 
 _MAX_SLEEP_S = 60.0
+_LEAST_USD = 0.01
+"""A lower cost is no figure that anybody needs."""
 
 
 def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[str]:
@@ -58,7 +60,7 @@ def estimate_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterator[
             yield (
                 f"suite {plan.suite.name}: {len(hosted)} cells, {min_calls} to {max_calls} calls, "
                 f"{cost_words(each * min_calls, plan)} to {cost_words(each * max_calls, plan)}"
-                f"{_budget_words(plan.suite.budget)}"
+                f"{budget_words(plan.suite.budget)}"
             )
 
 
@@ -72,7 +74,7 @@ def upper_bound_lines(suites: Iterable[tuple[LogprobPlan, Preflight]]) -> Iterat
             yield (
                 f"suite {plan.suite.name}: with a baseline for each of {len(hosted)} cells, "
                 f"at most {calls} calls, roughly {cost_words(tokens, plan)} at "
-                f"{BYTES_PER_TOKEN} bytes of text per token{_budget_words(plan.suite.budget)}"
+                f"{BYTES_PER_TOKEN} bytes of text per token{budget_words(plan.suite.budget)}"
             )
 
 
@@ -105,8 +107,8 @@ def calibration_line(
     calls = len(hosted) * each + controls + compared
     max_calls = calls + (MAX_COMPARISONS - 1) * compared
     return (
-        f"suite {plan.suite.name}: {len(hosted)} baselines, {calls} to {max_calls} calls, roughly "
-        f"{cost_words(tokens, plan)}{_budget_words(plan.suite.budget)}"
+        f"suite {plan.suite.name}: {len(hosted)} baselines, {_range(calls, max_calls)} calls, "
+        f"roughly {cost_words(tokens, plan)}{budget_words(plan.suite.budget)}"
     )
 
 
@@ -121,8 +123,9 @@ def key_lines(policies: Iterable[Policy]) -> Iterator[str]:
 def cost_words(tokens: float, plan: LogprobPlan) -> str:
     """Return a number of tokens, with its cost if the matrix has a price."""
     price = max(policy.provider.usd_per_million_tokens for policy in plan.policies)
-    words = f"{tokens:.0f} tokens"
-    return f"{words} (about ${tokens * price / 1e6:.2f})" if price else words
+    words, usd = f"{tokens:.0f} tokens", tokens * price / 1e6
+    cost = f"about ${usd:.2f}" if usd >= _LEAST_USD else f"less than ${_LEAST_USD}"
+    return f"{words} ({cost})" if price else words
 
 
 def _text_bytes(cells: Iterable[LogprobCell]) -> int:
@@ -140,7 +143,12 @@ def _is_hosted(policy: Policy) -> bool:
     return not policy.provider.is_local
 
 
-def _budget_words(budget: Budget) -> str:
+def _range(least: int, most: int) -> str:
+    return str(least) if least == most else f"{least} to {most}"
+
+
+def budget_words(budget: Budget) -> str:
+    """Return the limits of a budget as the end of a line, which is empty without any."""
     limits = (
         (budget.max_calls, "calls"),
         (budget.max_tokens, "tokens"),

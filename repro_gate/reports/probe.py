@@ -10,6 +10,10 @@ from repro_gate.reports.text.escape import one_line
 from repro_gate.reports.text.format import columns, plural
 
 _PROVIDER: Final = "probed"
+_PLACE: Final = (
+    '# Goes below schema = "repro-gate/matrix/v1" and default_suites = ["SUITE"]; '
+    "items and [suites.SUITE] are still to be written.\n"
+)
 _NAMES: Final = {
     PolicyKind.RESPONSE: "response",
     PolicyKind.FIRST_TOKEN: "first-token",
@@ -62,7 +66,7 @@ def render_toml(report: ProbeReport) -> str:
         _table(f"policies.{_NAMES[kind]}", _policy(report, kind, endpoint))
         for kind, endpoint in best.values()
     ]
-    return "\n".join(tables)
+    return _PLACE + "\n".join(tables)
 
 
 def _policy(report: ProbeReport, kind: PolicyKind, endpoint: Endpoint) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def test_the_possible_policies_are_listed_with_the_kind_of_provider() -> None:
         "  generated, chat: the tokens of a greedy answer\n"
         f"\n{render_toml(report)}"
     )
+    assert '# Goes below schema = "repro-gate/matrix/v1" and default_suites' in shown
 
 
 _KINDS = [(one, "SOME_API_KEY") for one in ProviderKind if one is not ProviderKind.LOCAL]

@@ -53,7 +53,7 @@ def _read(file: Path) -> Watch:
             "digest",
             expected="the digest of the content",
             found="another one: the file was edited or merged by hand; take it from the history "
-            "of the repository, or open the watch again with repro-gate watch accept",
+            "of the repository, or remove it and open the watch again with repro-gate watch open",
         )
     suite = data["epoch"]["suite"]
     if suite != file.stem:

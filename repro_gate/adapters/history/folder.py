@@ -87,12 +87,15 @@ class HistoryFolder:
         """Add new session files to the index, which is rebuilt if it is damaged or has others.
 
         Raises:
-            InputInvalid: a session file is broken, or the index is of a newer version.
+            InputInvalid: a session file is broken, the index is of a newer version, or the folder
+                is a file.
             MeasurementUnavailable: this Python has an old SQLite, or another process is writing.
             OSError: the index cannot be written.
         """
         self.close()
         if not self.folder.is_dir():
+            if self.folder.exists():
+                raise InputInvalid(f"{self.folder}: expected a folder of sessions, found a file")
             self._index = Index(None)
             return
         with _locked(self.folder) as is_writable:

@@ -16,7 +16,7 @@ from repro_gate.ports import BaselineReader
 from repro_gate.statistics.night_ranks import nights_to_alarm
 
 _MAX_NAMED = 5
-"""Cells in one message."""
+"""Names in one message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +49,8 @@ def open_epoch(
     Raises:
         InputInvalid: a baseline is broken.
         MeasurementUnavailable: a cell has no baseline, or one of another definition.
-        UsageInvalid: the terms are invalid, or no change could ever be found.
+        UsageInvalid: the terms are invalid, no change could ever be found, or no night fits
+            into the budget.
     """
     sources = {policy.name: source(policy) for policy in plan.policies}
     factor = plan.suite.tolerance.outlier_factor
@@ -78,6 +79,7 @@ def open_epoch(
     except ValueError as error:
         raise UsageInvalid(str(error)) from error
     _require_sight(epoch)
+    _require_budget(epoch, plan)
     return epoch
 
 
@@ -93,10 +95,13 @@ def dismissed(
         at: when, ISO 8601, UTC.
         stored: the keys of all stored nights.
     """
-    nights, known = tuple(dict.fromkeys(keys)), set(stored)
+    nights, known = tuple(dict.fromkeys(keys)), sorted(stored)
     for key in nights:
         if key not in known:
-            raise UsageInvalid(f"there is no night {key!r} of this epoch in the history")
+            raise UsageInvalid(
+                f"there is no night {key!r} of this epoch in the history, which has "
+                f"{_named(known) or 'none'}"
+            )
         if key in watch.dismissed:
             raise UsageInvalid(f"the night {key} is dismissed already")
     dismissal = Dismissal(nights=nights, reason=reason, at=at)
@@ -134,12 +139,27 @@ def _watched(cell: LogprobCell, baseline: Baseline, *, factor: float) -> Watched
 
 
 def _unrecorded(plan: LogprobPlan, cells: Sequence[str]) -> MeasurementUnavailable:
-    more = f" and {len(cells) - _MAX_NAMED} more" if len(cells) > _MAX_NAMED else ""
     return MeasurementUnavailable(
         f"{len(cells)} of {len(plan.cells)} cells have no baseline of their definition: "
-        f"{', '.join(cells[:_MAX_NAMED])}{more}",
+        f"{_named(cells)}",
         remedy=f"repro-gate record-baseline --suite {plan.suite.name}",
     )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MAX_NAMED} more" if len(names) > _MAX_NAMED else ""
+    return f"{', '.join(names[:_MAX_NAMED])}{more}"
+
+
+def _require_budget(epoch: Epoch, plan: LogprobPlan) -> None:
+    """Raise `UsageInvalid` for an epoch whose nights the budget would always cut off."""
+    hosted = [cell for cell in plan.cells if not cell.policy.provider.is_local]
+    calls, limit = epoch.draws * len(hosted), plan.suite.budget.max_calls
+    if limit is not None and calls > limit:
+        raise UsageInvalid(
+            f"no night would be complete: it needs {calls} calls, and the budget of {epoch.suite} "
+            f"has max_calls = {limit}; lower --draws, or raise max_calls"
+        )
 
 
 def _require_sight(epoch: Epoch) -> None:

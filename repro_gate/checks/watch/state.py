@@ -70,7 +70,9 @@ def stored_nights(epoch: Epoch, history: HistoryReader) -> tuple[Night, ...]:
             date=session.started_at[:10],
             started_at=session.started_at,
             totals=totals[session.key],
-            problem=others.get(session.key) if session.is_closed else "it was interrupted",
+            problem=others.get(session.key)
+            if session.is_closed
+            else "it was interrupted, or is still being drawn",
         )
         for session in history.sessions(epoch.suite)
         if _is_of(session, epoch)

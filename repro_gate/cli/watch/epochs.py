@@ -177,7 +177,7 @@ def _one_line(reason: str) -> str:
 
 def _cell_lines(epoch: Epoch, before: Epoch | None) -> Iterator[str]:
     """Yield the references, and those of the epoch before."""
-    known = {} if before is None else before.cells
+    known: Mapping[str, WatchedCell] = {} if before is None else before.cells
     for name, cell in epoch.cells.items():
         former = known.get(name)
         word = (
@@ -201,7 +201,8 @@ def _cell_lines(epoch: Epoch, before: Epoch | None) -> Iterator[str]:
 
 def _reference(cell: WatchedCell) -> str:
     reference = cell.reference
-    return f"median {nats(reference.value)} nats, far beyond {nats(reference.far)}"
+    value, far = nats(reference.value), nats(reference.far)
+    return f"median {value} nats, outliers further than {far} from it"
 
 
 def _epoch_lines(epoch: Epoch, plan: LogprobPlan) -> Iterator[str]:
@@ -219,7 +220,7 @@ def _epoch_lines(epoch: Epoch, plan: LogprobPlan) -> Iterator[str]:
     for quiet in _SHOWN_NIGHTS:
         suite, cell = (nights_to_alarm(quiet, threshold) for threshold in thresholds_of(epoch))
         yield (
-            f"sight      after {quiet} nights without a change: one of all cells "
+            f"sight      after {quiet} nights without a change: a change of all cells "
             f"{_found(suite)}, one of a single cell {_found(cell)}"
         )
 

@@ -17,7 +17,7 @@ from repro_gate.adapters.history.files import SessionLog, open_headers
 from repro_gate.checks.logprobs.collect import DrawCollector
 from repro_gate.checks.watch.night import NightCell, draw_night
 from repro_gate.cli import wiring
-from repro_gate.cli.logprobs import cost_words, key_lines
+from repro_gate.cli.logprobs import budget_words, cost_words, key_lines
 from repro_gate.cli.paths import make_report_folder
 from repro_gate.cli.terminal.console import print_line, print_result, warn
 from repro_gate.cli.terminal.progress import shown_progress
@@ -100,6 +100,7 @@ def _cost(epoch: Epoch, suite: WatchedSuite) -> str:
     return (
         f"suite {suite.name}: {plural(epoch.draws, 'draw')} of {plural(len(epoch.cells), 'cell')}, "
         f"{calls} calls, {cost_words(tokens_of_night(epoch), suite.plan)}"
+        f"{budget_words(suite.plan.suite.budget)}"
     )
 
 

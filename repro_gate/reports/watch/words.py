@@ -182,7 +182,7 @@ def _nights(report: WatchReport) -> str:
 def _sight(report: WatchReport) -> str:
     sight = report.sight
     return (
-        f"after {plural(sight.nights, 'night')} without a change, one of all cells "
+        f"after {plural(sight.nights, 'night')} without a change, a change of all cells "
         f"{_found_after(sight.suite)}, and one of a single cell {_found_after(sight.cell)}, if "
         "every changed night is beyond all before it"
     )

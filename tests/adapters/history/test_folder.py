@@ -167,6 +167,17 @@ def test_a_history_that_is_missing_is_empty(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_file_is_no_history(tmp_path: Path) -> None:
+    """Nothing could be stored in it, so it is not empty either."""
+    (tmp_path / "x").touch()
+
+    with (
+        closing(HistoryFolder(tmp_path / "x")) as history,
+        pytest.raises(InputInvalid, match="x: expected a folder of sessions, found a file"),
+    ):
+        history.sessions()
+
+
 def _truncate(file: Path) -> None:
     file.write_bytes(file.read_bytes()[:5000])
 

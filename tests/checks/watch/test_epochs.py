@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from repro_gate.checks.watch.epochs import Terms, dismissed, nights_of_alarms, open_epoch
-from repro_gate.core.logprobs.policy import LogprobPlan
+from repro_gate.core.logprobs.policy import Budget, LogprobPlan
 from repro_gate.core.watch.changes import definition_of, epoch_changes
 from repro_gate.core.watch.epoch import Dismissal, Epoch, Reference, Watch
 from repro_gate.core.watch.night import Counted
@@ -29,8 +29,8 @@ def _recorded(plan: LogprobPlan = PLAN) -> MemoryBaselines:
     return baselines
 
 
-def _open(baselines: MemoryBaselines, terms: Terms = TERMS) -> Epoch:
-    return open_epoch(PLAN, terms, baselines=baselines, source=lambda _: SOURCE)
+def _open(baselines: MemoryBaselines, terms: Terms = TERMS, *, plan: LogprobPlan = PLAN) -> Epoch:
+    return open_epoch(plan, terms, baselines=baselines, source=lambda _: SOURCE)
 
 
 def test_an_epoch_has_the_references_of_the_baselines() -> None:
@@ -91,6 +91,16 @@ def test_terms_that_make_no_watch_are_refused(changes: dict[str, Any], message: 
         _open(_recorded(), replace(TERMS, **changes))
 
 
+def test_an_epoch_whose_nights_the_budget_cuts_off_is_refused() -> None:
+    """At the first draw that makes more calls than a night may make."""
+    suite = replace(PLAN.suite, budget=Budget(max_calls=5 * len(PLAN.cells)))
+    plan = replace(PLAN, suite=suite)
+
+    assert _open(_recorded(), plan=plan).draws == 5
+    with pytest.raises(UsageInvalid, match=r"it needs 12 calls, .* has max_calls = 10;"):
+        _open(_recorded(), replace(TERMS, draws=6), plan=plan)
+
+
 def test_dismissed_nights_are_left_out() -> None:
     """With a reason, and after those that were dismissed before."""
     watch = replace(watch_of(), dismissals=(Dismissal(nights=(KEYS[0],), reason="a", at="b"),))
@@ -102,7 +112,11 @@ def test_dismissed_nights_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    ("key", "message"), [("2031-01-01-x-1", "there is no night"), (KEYS[0], "dismissed already")]
+    ("key", "message"),
+    [
+        ("2031-01-01-x-1", f"there is no night .*, which has {KEYS[0]}, .* and 35 more"),
+        (KEYS[0], "dismissed already"),
+    ],
 )
 def test_a_night_that_cannot_be_dismissed_is_refused(key: str, message: str) -> None:
     """One that is not stored, or not counted any more."""

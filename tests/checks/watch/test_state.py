@@ -108,7 +108,9 @@ def test_an_interrupted_night_has_a_problem() -> None:
     drawn = [drawn_of(EPOCH, cell, totals) for cell, totals in night.totals.items()]
     history = StoredNights(kept=[(session_of(EPOCH, night, is_closed=False), drawn)])
 
-    assert stored_nights(EPOCH, history) == (replace(night, problem="it was interrupted"),)
+    assert stored_nights(EPOCH, history) == (
+        replace(night, problem="it was interrupted, or is still being drawn"),
+    )
 
 
 def test_a_night_of_another_definition_has_a_problem() -> None:

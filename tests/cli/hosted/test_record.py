@@ -10,12 +10,15 @@ from typing import Any
 
 import pytest
 
+from repro_gate.cli.logprobs import calibration_line
+from repro_gate.core.logprobs.policy import PolicyKind
 from tests.cli.hosted.workspaces import ITEMS, KEY_ENV, PLANE, TRAIN, HostedWorkspace
 from tests.cli.terminal.terminals import QUESTION, at_terminal
 from tests.cli.workspaces import PATIENCE_S, contents_of, ended
 from tests.fakes.fireworks.conduct import KEY, Conduct
 from tests.fakes.fireworks.effects import Edit, Rule, Shift, on
 from tests.fakes.fireworks.server import Api, serving
+from tests.fakes.scoring import plan_of, policy_of, suite_of_logprobs
 
 _COMMAND = ("record-baseline", "--suite", "hosted")
 _LOG = "calibration.jsonl"
@@ -261,3 +264,14 @@ def test_baselines_that_cannot_be_written_are_4(unrecorded: HostedWorkspace) -> 
 
     assert (ran.code, "Traceback" in ran.err) == (4, False)
     assert "repro-gate: snapshots/baselines: Not a directory\n  try: move away" in ran.err
+
+
+def test_a_number_of_calls_that_is_known_is_no_range() -> None:
+    """What is generated has no echo to compare."""
+    policy = policy_of(kind=PolicyKind.FIRST_TOKEN, top_logprobs=5, max_tokens=1)
+    plan = plan_of(suite_of_logprobs(policies=[policy], items=1))
+
+    line = calibration_line(plan, plan.cells)
+
+    assert line is not None
+    assert line.startswith("suite hosted: 1 baselines, 12 calls, roughly ")

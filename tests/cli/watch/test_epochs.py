@@ -33,13 +33,22 @@ def test_an_epoch_is_shown_and_written(hosted: HostedWorkspace, api: Api) -> Non
     assert "new        fake/base--plane: median -" in ran.out
     assert "5 draws of 2 cells a night, 10 calls, " in ran.out
     assert "at most 1 % of unchanged services have an alarm in 365 nights" in ran.out
-    assert "after 30 nights without a change: one of all cells is found after 7 nights" in ran.out
+    assert (
+        "after 30 nights without a change: a change of all cells is found after 7 nights" in ran.out
+    )
     assert ran.out.endswith(
         "wrote snapshots/watch/hosted.json; commit it, so that the nightly run finds it\n"
     )
     epoch = _epoch(hosted)
     assert (epoch["draws"], epoch["rate"], epoch["nights"]) == (5, 0.01, 365)
     assert (epoch["reason"], epoch["previous"]) == ("first watch", None)
+
+
+def test_a_cost_below_a_cent_is_shown_as_such(hosted: HostedWorkspace, api: Api) -> None:
+    """It is not nothing."""
+    hosted.ask(api.base_url, provider={"usd_per_million_tokens": 0.9})
+
+    assert " tokens (less than $0.01)\n" in hosted.run(*_OPEN, "--yes").out
 
 
 def test_the_terms_of_an_epoch_are_chosen(hosted: HostedWorkspace) -> None:

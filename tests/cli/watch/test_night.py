@@ -187,7 +187,7 @@ def test_an_interrupted_night_is_resumed(watched: HostedWorkspace) -> None:
 
         assert (interrupted.code, "with --resume" in interrupted.err) == (130, True)
         assert (before["state"], before["exit_code"], other.code) == ("unknown", 4, 4)
-        assert "it was interrupted" in before["uncounted"][0]["reason"]
+        assert "it was interrupted, or is still being drawn" in before["uncounted"][0]["reason"]
         assert (resumed.code, len(server.requests) <= 11) == (0, True)
     (file,) = _files(watched)
     assert _lines(file)[-1]["draws"] == 10
@@ -253,3 +253,13 @@ def test_verify_without_a_watch_is_unknown(hosted: HostedWorkspace) -> None:
     ran = hosted.run("watch", "verify", "--suite", "hosted")
 
     assert (ran.code, "no watch of hosted is open" in ran.out) == (4, True)
+
+
+def test_the_budget_is_shown_before_the_first_draw(watched: HostedWorkspace, api: Api) -> None:
+    """Beside the calls of the night."""
+    watched.ask(api.base_url, suite={"budget": {"max_calls": 50}})
+
+    ran = _night(watched, "--dry-run")
+
+    assert "suite hosted: 5 draws of 2 cells, 10 calls, " in ran.err
+    assert ran.err.endswith("; the budget is 50 calls\n")

@@ -162,8 +162,8 @@ def test_learning_shows_what_can_be_found() -> None:
     report = watch_report_of(state=WatchState.LEARNING, sight=sight)
 
     assert _texts(_status(report), "sight")[0] == (
-        "after 5 nights without a change, one of all cells is not found, and one of a single cell "
-        "has to last 1 night, if every changed night is beyond all before it"
+        "after 5 nights without a change, a change of all cells is not found, and one of a single "
+        "cell has to last 1 night, if every changed night is beyond all before it"
     )
 
 
