@@ -4,6 +4,7 @@ import base64
 import os
 import shutil
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,11 +17,13 @@ from tests.fakes.github.world import OF_JOB
 _NIGHTLY = ROOT / ".github" / "workflows" / "nightly.yml"
 _STEP = "Add the night to the branch repro-gate-history"
 _BRANCH = "repro-gate-history"
+_ARTIFACT = "nightly-session-1"
 _HEADER = base64.b64encode(f"x-access-token:{OF_JOB}".encode()).decode()
 _ADD = """\
 [[ $* == "-I -m repro_gate history add --history $RUNNER_TEMP/history "* ]] || exit 2
-[[ ${!#} == "$RUNNER_TEMP/sessions" ]] || exit 2
-cp -R "$RUNNER_TEMP/sessions/." "$RUNNER_TEMP/history"
+source="${!#}"
+[[ ! -e $source/refused ]] || exit 3
+find "$source" -type d -name nights -exec cp -R {} "$RUNNER_TEMP/history" ';'
 touch "$RUNNER_TEMP"/history/index.{lock,sqlite,sqlite-wal}
 [[ ! -x $RUNNER_TEMP/meanwhile ]] || "$RUNNER_TEMP/meanwhile"
 """
@@ -44,11 +47,14 @@ class Nightly:
         program.write_text(f"#!/usr/bin/env bash\n{script}", "utf-8")
         program.chmod(0o755)
 
-    def run(self, *nights: str) -> "subprocess.CompletedProcess[str]":
-        """Add the sessions of some nights as the runner would."""
+    def run(self, *nights: str, refused: Sequence[str] = ()) -> "subprocess.CompletedProcess[str]":
+        """Add the sessions of some nights as the runner would; some sources are refused."""
         shutil.rmtree(self.folder / "sessions", ignore_errors=True)
+        for name in refused:
+            (self.folder / "sessions" / name).mkdir(parents=True, exist_ok=True)
+            (self.folder / "sessions" / name / "refused").touch()
         for night in nights:
-            file = self.folder / "sessions" / "nights" / night
+            file = self.folder / "sessions" / _ARTIFACT / "nights" / night
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(night, "utf-8")
         (script,) = (step.run for step in steps_of(_NIGHTLY) if step.name == _STEP)
@@ -173,12 +179,18 @@ def test_a_server_that_does_not_answer_is_no_empty_history(nightly: Nightly) -> 
 
 def test_sessions_that_are_refused_are_not_pushed(nightly: Nightly) -> None:
     """The job fails with the exit code of the command."""
-    nightly.install("meanwhile", "exit 3")
-
-    done = nightly.run("2026-11-01.gz")
+    done = nightly.run("2026-11-01.gz", refused=[_ARTIFACT, "."])
 
     assert done.returncode == 3
     assert git(nightly.remote, "branch", "--list", _BRANCH) == ""
+
+
+def test_a_broken_report_of_the_check_costs_no_night(nightly: Nightly) -> None:
+    """The night is kept, and the job fails all the same."""
+    done = nightly.run("2026-11-01.gz", refused=["."])
+
+    assert done.returncode == 3
+    assert nightly.kept() == ["nights/2026-11-01.gz"]
 
 
 def test_the_token_is_on_no_command_line(nightly: Nightly) -> None:
