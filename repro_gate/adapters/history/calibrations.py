@@ -54,7 +54,10 @@ def _session_of(
         policy=baseline.definition["policy"],
         item=baseline.definition["item"],
         definition=definition,
-        tokens=len(encoding.prompt) + len(encoding.response),
+        # Where tokens are generated, the encoding has those that are compared.
+        tokens=None
+        if "kind" in baseline.definition
+        else len(encoding.prompt) + len(encoding.response),
     )
     header = SessionHeader(
         key=f"{date_of(started_at)}-{digits}",

@@ -208,7 +208,7 @@ def _reference(cell: WatchedCell) -> str:
 def _epoch_lines(epoch: Epoch, plan: LogprobPlan) -> Iterator[str]:
     """Yield what a night costs, the rate, and what can be found."""
     calls = epoch.draws * len(epoch.cells)
-    tokens = tokens_of_night(epoch)
+    tokens = tokens_of_night(epoch, plan)
     yield (
         f"epoch      {epoch.digest[:DIGEST_LENGTH]}: {plural(epoch.draws, 'draw')} of "
         f"{plural(len(epoch.cells), 'cell')} a night, {calls} calls, {cost_words(tokens, plan)}"

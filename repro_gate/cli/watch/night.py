@@ -24,6 +24,7 @@ from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.cli.watch.state import read_status, shown
 from repro_gate.cli.watch.suites import WatchedSuite
 from repro_gate.core.history import SessionCell, SessionHeader, SessionKind
+from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.watch.changes import epoch_changes
@@ -99,15 +100,15 @@ def _cost(epoch: Epoch, suite: WatchedSuite) -> str:
     calls = epoch.draws * len(epoch.cells)
     return (
         f"suite {suite.name}: {plural(epoch.draws, 'draw')} of {plural(len(epoch.cells), 'cell')}, "
-        f"{calls} calls, {cost_words(tokens_of_night(epoch), suite.plan)}"
+        f"{calls} calls, {cost_words(tokens_of_night(epoch, suite.plan), suite.plan)}"
         f"{budget_words(suite.plan.suite.budget)}"
     )
 
 
-def tokens_of_night(epoch: Epoch) -> int:
+def tokens_of_night(epoch: Epoch, plan: LogprobPlan) -> int:
     """Return the tokens of prompts and responses of a night without repetitions."""
-    encodings = (cell.encoding for cell in epoch.cells.values())
-    return epoch.draws * sum(len(each.prompt) + len(each.response) for each in encodings)
+    encodings = [(cell, epoch.cells[cell.id].encoding) for cell in plan.cells]
+    return epoch.draws * sum(cell.tokens(encoding) for cell, encoding in encodings)
 
 
 def _header(
@@ -156,7 +157,7 @@ def _session_cells(epoch: Epoch, suite: WatchedSuite) -> Iterator[SessionCell]:
             policy=cell.policy.name,
             item=cell.item.name,
             definition=watched.definition_digest,
-            tokens=len(watched.encoding.prompt) + len(watched.encoding.response),
+            tokens=cell.tokens(watched.encoding),
             usd_per_million_tokens=cell.policy.provider.usd_per_million_tokens,
             center=watched.reference.value,
             bound=watched.reference.far,

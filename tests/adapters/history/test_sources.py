@@ -15,12 +15,13 @@ from repro_gate.adapters.history.sources import add_source
 from repro_gate.adapters.logs.draws import to_line
 from repro_gate.core.history import CellSession, Session, SessionKind
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, InvalidDraw, MissedDraw
-from repro_gate.core.logprobs.policy import LogprobCell
+from repro_gate.core.logprobs.policy import LogprobCell, Policy, PolicyKind
 from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.logprobs.sessions import CalibrationSession
 from repro_gate.core.logprobs.verdicts import Agrees, Equivalence
 from repro_gate.core.report import UnfinishedCheck
 from repro_gate.errors import InputInvalid
+from tests.fakes.generating import generating_policy
 from tests.fakes.history import (
     FAR,
     draw_of,
@@ -225,9 +226,9 @@ def test_another_session_with_the_same_key_is_refused(tmp_path: Path) -> None:
         added(tmp_path / "h", other)
 
 
-def recorded(folder: Path, *draws: float, **changes: Any) -> None:
+def recorded(folder: Path, *draws: float, policy: Policy | None = None, **changes: Any) -> None:
     """Write a baseline of these draws."""
-    cell = LogprobCell(policy=policy_of(), item=item_of("fox"))
+    cell = LogprobCell(policy=policy or policy_of(), item=item_of("fox"))
     vectors = [(total, -0.5) for total in draws]
     facts = (FACTS,) * len(draws)
     BaselineFiles(folder).write(baseline_of(cell, vectors, facts=facts, **changes))
@@ -250,6 +251,15 @@ def test_each_session_of_a_baseline_is_one(tmp_path: Path) -> None:
     (session, point), *_ = points_in(tmp_path / "h")
     assert (session.kind, session.suite) == (SessionKind.CALIBRATION, None)
     assert (point.cell.tokens or 0) > 2
+
+
+def test_the_tokens_of_generated_draws_are_those_that_the_server_counted(tmp_path: Path) -> None:
+    """The tokens that are compared were not all sent or generated."""
+    recorded(tmp_path / "b", -1.0, policy=generating_policy(PolicyKind.FIRST_TOKEN))
+    added(tmp_path / "h", tmp_path / "b")
+
+    ((_, point),) = points_in(tmp_path / "h")
+    assert point.cell.tokens is None
 
 
 def test_an_edited_baseline_is_refused(tmp_path: Path) -> None:
