@@ -1,6 +1,7 @@
 """Watches of a simulated service."""
 
 from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -10,23 +11,30 @@ from tests.cli.watch.many_nights import ManyNights
 from tests.fakes.fireworks.server import Api, serving
 
 
-@pytest.fixture(scope="session")
-def _key(hosted_once: HostedWorkspace) -> Generator[None]:
+@contextmanager
+def _with_key(hosted: HostedWorkspace) -> Generator[None]:
     """Set the key of the service, for commands in this process."""
     with pytest.MonkeyPatch.context() as patched:
-        patched.setenv(KEY_ENV, hosted_once.key)
-        patched.setenv("REPRO_GATE_CACHE", str(hosted_once.cache))
+        patched.setenv(KEY_ENV, hosted.key)
+        patched.setenv("REPRO_GATE_CACHE", str(hosted.cache))
+        yield
+
+
+@pytest.fixture
+def _key(hosted_once: HostedWorkspace) -> Generator[None]:
+    """Set the key of the service until the test ends."""
+    with _with_key(hosted_once):
         yield
 
 
 @pytest.fixture(scope="session")
 def quiet_once(
-    hosted_once: HostedWorkspace, _key: None, tmp_path_factory: pytest.TempPathFactory
+    hosted_once: HostedWorkspace, tmp_path_factory: pytest.TempPathFactory
 ) -> ManyNights:
     """Return a watch with thirty nights without a change, to be copied and not to be worked in."""
     workspace = hosted_once.hosted_copy(tmp_path_factory.mktemp("quiet"))
     watch = ManyNights(workspace=workspace)
-    with serving() as server:
+    with _with_key(hosted_once), serving() as server:
         workspace.ask(server.base_url)
         assert watch.open() == 0
         assert watch.nights(30) == [0] * 30
@@ -36,6 +44,7 @@ def quiet_once(
 @pytest.fixture
 def quiet(
     quiet_once: ManyNights,
+    _key: None,
     api: Api,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
