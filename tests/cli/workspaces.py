@@ -14,7 +14,7 @@ from typing import Any
 from tests.fakes.warm_gate import warm_gate
 
 GATE = (sys.executable, "-m", "repro_gate")
-PATIENCE_S = 60
+PATIENCE_S = 110
 PROFILE = "test-cpu"
 ENGINE = Path(__file__).with_name("scripted_engine.py")
 _FOREIGN = (
