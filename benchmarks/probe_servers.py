@@ -18,7 +18,7 @@ from urllib.request import urlopen
 
 from repro_gate.adapters.hosted.probe import probe_server
 from repro_gate.adapters.http.retry import Runtime
-from repro_gate.reports.probe import render_probe
+from repro_gate.reports.probe import render_probe, render_toml
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
 from tests.fakes.fireworks.conduct import KEY, Conduct, Dialect
@@ -51,7 +51,7 @@ generate greedily, whatever the temperature.
 def probed(url: str, model: str, *, key: str | None = None) -> str:
     """Return the table of a server."""
     report = probe_server(url, model, api_key_env=key, runtime=Runtime(environ=_ENVIRON))
-    table = render_probe(report).partition("\n[providers")[0].rstrip()
+    table = render_probe(report).removesuffix(f"{render_toml(report).rstrip()}\n").rstrip()
     return table.replace(url, "URL", 1)
 
 
