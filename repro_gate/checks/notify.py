@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import assert_never
 
 from repro_gate.checks.publish import Message, MessageLevel
-from repro_gate.core.issues import (
+from repro_gate.core.watch.issues import (
     IssueText,
     KeepIssue,
     OpenIssue,

@@ -3,7 +3,7 @@
 from typing import Protocol
 
 from repro_gate.core.comments import CiRun, Marker, PostedComment
-from repro_gate.core.issues import IssueMarker, PostedIssue
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue
 
 
 class PullRequests(Protocol):

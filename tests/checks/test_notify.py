@@ -7,7 +7,7 @@ import pytest
 from repro_gate.checks.notify import try_notify
 from repro_gate.checks.publish import MessageLevel
 from repro_gate.core.comments import RunId
-from repro_gate.core.issues import IssueMarker, IssueText
+from repro_gate.core.watch.issues import IssueMarker, IssueText
 from repro_gate.core.watch.state import WatchState
 from repro_gate.errors import PublishFailed
 from repro_gate.ports.github import Issues

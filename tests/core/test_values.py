@@ -20,7 +20,6 @@ from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedCo
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
 from repro_gate.core.history import KeptDraw, Session, SessionKind, Tally, summarise
-from repro_gate.core.issues import IssueMarker, PostedIssue
 from repro_gate.core.logprobs.alignment import ScoredTwice, judge_alignment
 from repro_gate.core.logprobs.draw import Answered, Draw, InvalidDraw, MissedDraw, Piece
 from repro_gate.core.logprobs.policy import Budget, PolicyKind, Tolerance, WeightPlan
@@ -54,6 +53,7 @@ from repro_gate.core.tokens.verdicts import (
     Unrecorded,
     Vacuous,
 )
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue
 from repro_gate.core.watch.state import WatchState
 from repro_gate.ports import (
     DrawRequest,

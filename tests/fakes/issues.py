@@ -3,7 +3,7 @@
 import itertools
 from dataclasses import replace
 
-from repro_gate.core.issues import IssueMarker, PostedIssue, issue_marker_of
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue, issue_marker_of
 
 
 class MemoryIssues:

@@ -208,7 +208,7 @@ def test_a_first_look_is_never_drift() -> None:
 @pytest.mark.parametrize(
     ("off", "verdict"), [(0.05, SuiteVerdict.CHANGED), (0.5, SuiteVerdict.DRIFT)]
 )
-def test_the_floor_tells_a_change_from_drift(off: float, verdict: SuiteVerdict) -> None:
+def test_the_floor_separates_a_change_from_drift(off: float, verdict: SuiteVerdict) -> None:
     """Both are certain."""
     result = look_at(*[repeating(off=off)] * 20).result(USUAL)
 

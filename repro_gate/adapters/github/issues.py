@@ -5,7 +5,7 @@ from typing import Any
 from repro_gate.adapters.github.api import Api, Call
 from repro_gate.adapters.github.payload import issue_as, issue_marker_in
 from repro_gate.adapters.github.repository import Repository, is_by, items_of
-from repro_gate.core.issues import IssueMarker, PostedIssue, issue_marker_of
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue, issue_marker_of
 from repro_gate.strict_json import value_at
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from repro_gate.adapters.files.parsing import ANSWER_LIMITS, json_line_of
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.comments import CiRun, Marker, PostedComment, marker_of
-from repro_gate.core.issues import IssueMarker, PostedIssue, issue_marker_of
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue, issue_marker_of
 from repro_gate.strict_json import InvalidJson, integer, text, value_at
 
 T = TypeVar("T")

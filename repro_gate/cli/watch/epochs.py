@@ -74,14 +74,7 @@ def run_open(
                 f"the watch of {suite.name} is open already; repro-gate watch accept --suite "
                 f"{suite.name} begins a new epoch"
             )
-        terms = Terms(
-            draws=options.draws or _DRAWS,
-            rate=_RATE if options.rate is None else options.rate,
-            nights=options.nights or _NIGHTS,
-            reason=_one_line(options.reason),
-            opened_at=now(),
-        )
-        return _begin(suite, terms, before=None, yes=options.yes)
+        return _begin(suite, options, before=None, now=now())
 
 
 def run_accept(
@@ -95,15 +88,7 @@ def run_accept(
     refuse_under_ci(environ, what=_WHAT)
     with wiring.update_lock(suite.workspace):
         before = _open_watch(suite).epoch
-        terms = Terms(
-            draws=options.draws or before.draws,
-            rate=before.rate if options.rate is None else options.rate,
-            nights=options.nights or before.nights,
-            reason=_one_line(options.reason),
-            opened_at=now(),
-            previous=before.digest,
-        )
-        return _begin(suite, terms, before=before, yes=options.yes)
+        return _begin(suite, options, before=before, now=now())
 
 
 def run_dismiss(
@@ -132,7 +117,21 @@ def run_dismiss(
         return _write(suite, changed, yes=options.yes)
 
 
-def _begin(suite: WatchedSuite, terms: Terms, *, before: Epoch | None, yes: bool) -> ExitCode:
+def _begin(
+    suite: WatchedSuite, options: EpochOptions, *, before: Epoch | None, now: str
+) -> ExitCode:
+    """Show an epoch, ask, and write it; what is not given is as before, or the default."""
+    draws, rate, nights = (
+        (_DRAWS, _RATE, _NIGHTS) if before is None else (before.draws, before.rate, before.nights)
+    )
+    terms = Terms(
+        draws=options.draws or draws,
+        rate=rate if options.rate is None else options.rate,
+        nights=options.nights or nights,
+        reason=_one_line(options.reason),
+        opened_at=now,
+        previous=None if before is None else before.digest,
+    )
     with closing(wiring.scorer_for(suite.workspace, suite.plan)) as scorer:
         epoch = open_epoch(
             suite.plan,
@@ -142,7 +141,7 @@ def _begin(suite: WatchedSuite, terms: Terms, *, before: Epoch | None, yes: bool
         )
     for line in (*_cell_lines(epoch, before), *_epoch_lines(epoch, suite.plan)):
         print_line(line)
-    return _write(suite, Watch(epoch=epoch), yes=yes)
+    return _write(suite, Watch(epoch=epoch), yes=options.yes)
 
 
 def _source(policy: Policy, scorer: Scorer) -> str:

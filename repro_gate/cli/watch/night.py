@@ -142,7 +142,7 @@ def _header(
 
 
 def _run_of(environ: Mapping[str, str]) -> str:
-    """Return what tells the sessions of a day apart: the run of GitHub Actions, or chance."""
+    """Return what distinguishes the sessions of a day: the run of GitHub Actions, or chance."""
     run, attempt = (environ.get(f"GITHUB_RUN_{name}", "") for name in ("ID", "ATTEMPT"))
     if _COUNT.fullmatch(run) and _COUNT.fullmatch(attempt):
         return f"{run}-{attempt}"

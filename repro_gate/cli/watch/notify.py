@@ -16,8 +16,8 @@ from repro_gate.cli.terminal.console import print_result
 from repro_gate.cli.watch.state import read_status
 from repro_gate.cli.watch.suites import WatchedSuite
 from repro_gate.core.comments import CiRun, RunId
-from repro_gate.core.issues import IssueText
 from repro_gate.core.outcome import ExitCode
+from repro_gate.core.watch.issues import IssueText
 from repro_gate.errors import UsageInvalid
 from repro_gate.ports.github import Issues
 from repro_gate.reports.github.annotations import Annotation, render_early_annotations

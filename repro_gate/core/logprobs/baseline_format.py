@@ -19,6 +19,11 @@ from repro_gate.core.tokens.golden import Facts
 
 _PIECE = re.compile(r"(\d+|-) (.*)")
 
+SCHEMA = "repro-gate/baseline/v1"
+
+_FITTED = ("center", "scale", "deviation", "atom")
+"""Fields that follow from the draws alone; the floor also needs other cells."""
+
 
 def rounded(value: float) -> float:
     """Return a number with as many decimals as a file keeps."""
@@ -127,12 +132,6 @@ def encoding_from_data(data: Mapping[str, Any]) -> Encoding:
         response=pieces_from("response_tokens", data["response_tokens"]),
         logprobs=None if logprobs is None else logprobs_from("response_logprobs", logprobs),
     )
-
-
-SCHEMA = "repro-gate/baseline/v1"
-
-_FITTED = ("center", "scale", "deviation", "atom")
-"""Fields that follow from the draws alone; the floor also needs other cells."""
 
 
 def to_data(baseline: Baseline) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from repro_gate.core.guards import (
     require_share,
     require_text,
 )
-from repro_gate.core.logprobs.baseline_format import piece_line, rounded
+from repro_gate.core.logprobs.baseline_format import encoding_to_data, rounded
 from repro_gate.core.logprobs.draw import Encoding
 from repro_gate.core.text import digest_of, escape_text
 from repro_gate.core.tokens.golden import Facts
@@ -60,27 +60,14 @@ class WatchedCell:
         """The SHA-256 of what the log-probabilities of the cell depend on."""
         return digest_of(dict(self.definition))
 
-    @property
-    def tokens_digest(self) -> str:
-        """The SHA-256 of the tokens of prompt and response."""
-        return digest_of(self._tokens())
-
     def content(self) -> dict[str, Any]:
         """Return the cell as plain JSON data, untrusted texts escaped."""
-        values = self.encoding.logprobs
         return {
             "source": self.source,
             "definition": dict(self.definition),
-            **self._tokens(),
-            **({} if values is None else {"response_logprobs": list(values)}),
+            **encoding_to_data(self.encoding),
             "answered_as": escape_text(self.answered_as),
             "reference": {"value": self.reference.value, "far": self.reference.far},
-        }
-
-    def _tokens(self) -> dict[str, list[str]]:
-        return {
-            "prompt_tokens": [piece_line(piece) for piece in self.encoding.prompt],
-            "response_tokens": [piece_line(piece) for piece in self.encoding.response],
         }
 
 

@@ -7,8 +7,7 @@ against edits.
 from collections.abc import Mapping
 from typing import Any, Final
 
-from repro_gate.core.logprobs.baseline_format import logprobs_from, pieces_from
-from repro_gate.core.logprobs.draw import Encoding
+from repro_gate.core.logprobs.baseline_format import encoding_from_data
 from repro_gate.core.text import digest_of, unescape_text
 from repro_gate.core.watch.epoch import Dismissal, Epoch, Reference, Watch, WatchedCell
 
@@ -72,15 +71,7 @@ def _cell(name: str, data: Mapping[str, Any]) -> WatchedCell:
     return WatchedCell(
         source=data["source"],
         definition=definition,
-        encoding=Encoding(
-            prompt=pieces_from("prompt_tokens", data["prompt_tokens"]),
-            response=pieces_from("response_tokens", data["response_tokens"]),
-            logprobs=(
-                logprobs_from("response_logprobs", data["response_logprobs"])
-                if "response_logprobs" in data
-                else None
-            ),
-        ),
+        encoding=encoding_from_data(data),
         answered_as=unescape_text(data["answered_as"]),
         reference=Reference(
             value=float(data["reference"]["value"]), far=float(data["reference"]["far"])

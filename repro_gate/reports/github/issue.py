@@ -6,7 +6,7 @@ Whatever a history holds, each text is within its limit, and no link in it works
 from typing import Final
 
 from repro_gate.core.comments import CiRun, workflow_key
-from repro_gate.core.issues import IssueMarker, IssueText, needs_attention, watch_key
+from repro_gate.core.watch.issues import IssueMarker, IssueText, needs_attention, watch_key
 from repro_gate.core.watch.status import WatchStatus
 from repro_gate.reports.github.comment import LIMIT
 from repro_gate.reports.github.fit import Frame, Section, fit, utf16_units

@@ -11,7 +11,7 @@ from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.retry import Runtime
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.core.comments import RunId
-from repro_gate.core.issues import IssueMarker, PostedIssue
+from repro_gate.core.watch.issues import IssueMarker, PostedIssue
 from repro_gate.core.watch.state import WatchState
 from repro_gate.errors import PublishFailed
 from tests.fakes.github.server import Github

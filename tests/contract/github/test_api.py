@@ -13,7 +13,7 @@ from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.secret import Secret
 from repro_gate.checks.publish import Posted, publish_comment
 from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId
-from repro_gate.core.issues import IssueMarker
+from repro_gate.core.watch.issues import IssueMarker
 from repro_gate.core.watch.state import WatchState
 from repro_gate.errors import PublishFailed
 from tests.contract.github.conftest import FOLDER

@@ -32,15 +32,17 @@ def test_every_change_of_an_epoch_changes_its_digest(other: Epoch) -> None:
     assert EPOCH.digest == epoch_of().digest
 
 
-def test_the_digests_of_a_cell_follow_its_definition_and_tokens() -> None:
-    """Each of its own."""
+def test_the_definition_and_the_tokens_of_a_cell_are_separate() -> None:
+    """Each changes the epoch, and neither the other one."""
     renamed = replace(CELL, definition={**CELL.definition, "model": "other"})
     retokenized = replace(CELL, encoding=replace(CELL.encoding, response=(Piece(1, b"x"),)))
 
     assert renamed.definition_digest != CELL.definition_digest
-    assert renamed.tokens_digest == CELL.tokens_digest
-    assert retokenized.tokens_digest != CELL.tokens_digest
+    assert renamed.content()["response_tokens"] == CELL.content()["response_tokens"]
+    assert retokenized.content()["response_tokens"] != CELL.content()["response_tokens"]
     assert retokenized.definition_digest == CELL.definition_digest
+    digests = {replace(EPOCH, cells={"a--b": each}).digest for each in (CELL, renamed, retokenized)}
+    assert len(digests) == 3
 
 
 REFUSALS: dict[str, tuple[Callable[[], object], str]] = {

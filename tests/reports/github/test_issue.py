@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from repro_gate.core.issues import issue_marker_of
 from repro_gate.core.tokens.verdicts import Inconclusive
 from repro_gate.core.watch.epoch import Dismissal
+from repro_gate.core.watch.issues import issue_marker_of
 from repro_gate.core.watch.night import Uncounted
 from repro_gate.core.watch.state import WatchState
 from repro_gate.core.watch.status import Seen, WatchStatus

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from repro_gate.core.comments import RunId
-from repro_gate.core.issues import (
+from repro_gate.core.watch.issues import (
     IssueMarker,
     KeepIssue,
     OpenIssue,
