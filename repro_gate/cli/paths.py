@@ -116,6 +116,7 @@ _SHARD: Final = "shard.json"
 REPORT_FILES: Final = (
     REPORT,
     "report.md",
+    "report.html",
     "junit.xml",
     _SHARD,
 )

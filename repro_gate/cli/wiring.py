@@ -32,8 +32,17 @@ from repro_gate.ports import Progress, RunLog, Scorer
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
+
+def _render_html(report: GateReport) -> str:
+    # The template engine takes a fifth of a second to import, and `record` needs no page.
+    from repro_gate.reports.html.check.page import render_html  # noqa: PLC0415
+
+    return render_html(report)
+
+
 REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
     "report.md": render_markdown,
+    "report.html": _render_html,
     "junit.xml": render_junit,
 }
 """The reports besides report.json, which has the digests of the observed goldens.

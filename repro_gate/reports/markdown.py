@@ -1,33 +1,29 @@
 """The Markdown report: findings first, then every cell with its output."""
 
 from collections.abc import Iterator, Sequence
-from typing import Final
 
 from repro_gate.core.outcome import decide, exit_code_for, outcome_of_cell
 from repro_gate.core.report import CellReport, GateReport, Timing
 from repro_gate.core.text import escape_bytes, escape_text
-from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.controls import ControlReport
 from repro_gate.core.tokens.generation import Generation, text_of
-from repro_gate.core.tokens.golden import Facts, definition
+from repro_gate.core.tokens.golden import Facts
 from repro_gate.core.tokens.verdicts import Nondeterministic
 from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.grades import describe_graded, format_verdicts
 from repro_gate.reports.findings.notes import check_notes
-from repro_gate.reports.findings.wording import WORDS, describe, describe_control
+from repro_gate.reports.findings.wording import (
+    WORDS,
+    describe,
+    describe_control,
+    describe_sampler,
+    further_definition,
+)
 from repro_gate.reports.markdown_findings import finding_blocks, note_blocks
 from repro_gate.reports.markdown_logprobs import logprob_blocks, part_line
 from repro_gate.reports.markdown_modes import better_blocks, mode_blocks
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, details, document, fence, mark, table
-
-_IN_WORDS: Final = frozenset(
-    {
-        *("model", "prompt", "text", "chat", "seed", "max_tokens"),
-        *("temperature", "top_k", "top_p", "min_p"),
-    }
-)
-"""The parts of a definition that the report shows otherwise."""
 
 
 def render_markdown(report: GateReport) -> str:
@@ -104,7 +100,7 @@ def _models(report: GateReport) -> Iterator[Block]:
 
 
 def _prompt(cells: Sequence[CellReport], report: GateReport) -> Iterator[Block]:
-    cell, sampler = cells[0].cell, cells[0].cell.sampler
+    cell = cells[0].cell
     yield [f"### Prompt {code(cell.prompt)}"]
     if cell.chat is None:
         yield fence([escape_text(cell.text)], "text")
@@ -117,27 +113,14 @@ def _prompt(cells: Sequence[CellReport], report: GateReport) -> Iterator[Block]:
         if rendered:
             yield ["Rendered by the chat template:"]
             yield fence(map(escape_text, rendered.splitlines(keepends=True)), "text")
-    drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
-    limit = plural(cell.max_tokens, "token")
-    yield [f"Temperature {sampler.temperature}, {drawn}, at most {limit}."]
-    further = [f"- {code(name)}: {code(value)}" for name, value in _further(cell).items()]
+    yield [describe_sampler(cell)]
+    defined = further_definition(cell)
+    further = [f"- {code(name)}: {code(value)}" for name, value in defined.items()]
     if further:
         yield further
     for found in cells:
         yield [f"#### Seed {found.cell.seed}"]
         yield _seed(found, report)
-
-
-def _further(cell: Cell) -> dict[str, str]:
-    """Return what defines a cell besides what the report has in words."""
-    named = definition(cell)
-    kwargs = {} if cell.chat is None else {"template_kwargs": cell.chat.template_kwargs}
-    if cell.chat is not None and not cell.chat.add_generation_prompt:
-        kwargs["add_generation_prompt"] = "false"
-    return {
-        **{name: value for name, value in kwargs.items() if value != "{}"},
-        **{name: named[name] for name in named if name not in _IN_WORDS},
-    }
 
 
 def _seed(found: CellReport, report: GateReport) -> Block:

@@ -32,7 +32,7 @@ HOSTILE: Final[Mapping[str, str]] = {
         "pay\\u200bpal\\xad\\u2060\\ufeff\\U000e0041\\u3164"
     ),
     "\0\x07\x08\x1b[31mred\x1b[0m\r\n\t\x7f\x9b": (
-        "\\x00\\x07\\x08\\x1b[31mred\\x1b[0m\\x0d\\x0a\\x09\\x7f\\x9b"
+        "\\x00\\x07\\x08\\x1b[31mred\\x1b[0m\\r\\n\\t\\x7f\\x9b"
     ),
     "\ud800\ufffd\uffff": "\\ud800\ufffd\\uffff",
     "Z" + "\u0301" * 120: "Z\u0301\u0301" + "\\u0301" * 118,

@@ -5,10 +5,10 @@ from dataclasses import dataclass, replace
 from typing import Final, assert_never, get_args
 
 from repro_gate.core.report import CellReport
-from repro_gate.core.tokens.cell import Factor
+from repro_gate.core.tokens.cell import Cell, Factor
 from repro_gate.core.tokens.controls import ControlReport, heats_of
 from repro_gate.core.tokens.generation import Divergence, Place
-from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.golden import FactChange, definition
 from repro_gate.core.tokens.verdicts import (
     Depends,
     Drift,
@@ -24,6 +24,7 @@ from repro_gate.reports.findings.divergence import format_place
 from repro_gate.reports.findings.modes import depends_claim
 from repro_gate.reports.text import escape
 from repro_gate.reports.text.escape import Escaped
+from repro_gate.reports.text.format import plural
 
 WORDS: Final[tuple[str, ...]] = (
     *(kind.word for kind in get_args(Verdict)),
@@ -31,6 +32,13 @@ WORDS: Final[tuple[str, ...]] = (
 )
 """In the order in which reports count them."""
 
+_IN_WORDS: Final = frozenset(
+    {
+        *("model", "prompt", "text", "chat", "seed", "max_tokens"),
+        *("temperature", "top_k", "top_p", "min_p"),
+    }
+)
+"""The parts of a definition that reports show otherwise."""
 _AGREES: Final = "agrees"
 """The only verdict that is a verb."""
 NO_ACTION: Final = "No action needed."
@@ -199,6 +207,26 @@ def _control_claim(control: ControlReport) -> str:
     sampler = contrast.cell.sampler
     heat = f" at temperature {sampler.temperature:g}" if sampler in heats_of(sampler) else ""
     return f"{changed}{heat} changes the output at {format_place(control.divergence)}"
+
+
+def describe_sampler(cell: Cell) -> str:
+    """Describe how a cell is sampled, without its seed."""
+    sampler = cell.sampler
+    drawn = f"top-k {sampler.top_k}, top-p {sampler.top_p}, min-p {sampler.min_p}"
+    limit = plural(cell.max_tokens, "token")
+    return f"Temperature {sampler.temperature}, {drawn}, at most {limit}."
+
+
+def further_definition(cell: Cell) -> dict[str, str]:
+    """Return what defines a cell besides what reports have in words; untrusted."""
+    named = definition(cell)
+    kwargs = {} if cell.chat is None else {"template_kwargs": cell.chat.template_kwargs}
+    if cell.chat is not None and not cell.chat.add_generation_prompt:
+        kwargs["add_generation_prompt"] = "false"
+    return {
+        **{name: value for name, value in kwargs.items() if value != "{}"},
+        **{name: named[name] for name in named if name not in _IN_WORDS},
+    }
 
 
 def describe_former(cells: Sequence[CellReport]) -> str | None:

@@ -4,6 +4,7 @@ The page is complete without the script and legible without the style.
 """
 
 from base64 import b64encode
+from collections.abc import Sequence
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -11,20 +12,33 @@ from typing import Final
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from repro_gate.reports.html.text import plain, visible
+from repro_gate.reports.html.text import plain, visible, visible_lines
 
 _FOLDER: Final = "repro_gate.reports.html"
 _NOT_INLINE: Final = ("</script", "</style", "<!--")
 """Text that would end, or hide the end of, the element around it."""
 
 
-def render_page(template: str, /, **values: object) -> str:
+def render_page(
+    template: str,
+    /,
+    *,
+    script: str = "script.js",
+    styles: Sequence[str] = ("style.css",),
+    **values: object,
+) -> str:
     """Return the page of a template below `repro_gate/reports/`, which extends the frame.
 
-    Values are escaped; the filters `visible` and `plain` are for
-    untrusted text in an element and in an attribute.
+    Values are escaped; the filters `visible`, `visible_lines` and `plain` are for untrusted text in
+    an element, in one with line breaks, and in an attribute.
+
+    Args:
+        template: its file.
+        script: a file in this folder.
+        styles: files in this folder; one style is made of them.
+        values: of the template.
     """
-    script, style = inline_file("script.js"), inline_file("style.css")
+    script, style = inline_file(script), "".join(map(inline_file, styles))
     ours = {"policy": policy_of(script, style), "script": script, "style": style}
     return _environment().get_template(template).render(ours | values)
 
@@ -78,5 +92,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["visible"] = visible
+    environment.filters["visible_lines"] = visible_lines
     environment.filters["plain"] = plain
     return environment

@@ -5,7 +5,7 @@ from itertools import groupby
 from typing import Final
 from unicodedata import category
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 MAX_LENGTH: Final = 400
 _HIDDEN: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
@@ -15,33 +15,54 @@ _INVISIBLE: Final = frozenset(
         chr,
         (
             *(0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x2800, 0x3164, 0xFFA0),
+            *(0x180B, 0x180C, 0x180D, 0x180F),
             *range(0xFE00, 0xFE10),
             *range(0xE0100, 0xE01F0),
         ),
     )
 )
-_ISOLATED: Final = Markup('<bdi class="t" translate="no">{}</bdi>')
+_BEFORE: Final = Markup('<bdi class="t" translate="no">')
+_AFTER: Final = Markup("</bdi>")
 _MAX_MARKS: Final = 2
 """More combining marks on one character would cover the lines above and below."""
+_NAMED: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_NOT_UTF_8: Final = range(0xDC80, 0xDD00)
+"""What Python makes of bytes that are not UTF-8."""
+_ONE_BYTE: Final = 0xFF
+_FOUR_DIGITS: Final = 0xFFFF
 
 
 def visible(text: str) -> Markup:
     """Return untrusted text as markup in which every character is seen in its order."""
-    if len(text) <= MAX_LENGTH and text.isascii() and text.isprintable():
-        return _ISOLATED.format(text)
-    parts = [
-        Markup('<i class="e">{}</i>').format(run) if is_escape else Markup("{}").format(run)
-        for is_escape, run in _runs(text[:MAX_LENGTH])
-    ]
-    if len(text) > MAX_LENGTH:
-        parts.append(Markup('<span class="more">{}</span>').format(_more(text)))
-    return _ISOLATED.format(Markup().join(parts))
+    return _isolated(text, line_end="")
+
+
+def visible_lines(text: str) -> Markup:
+    """Return the same with a line break after each end of a line."""
+    return _isolated(text, line_end="\n")
+
+
+def text_of_bytes(data: bytes) -> str:
+    r"""Return untrusted bytes as text; the filters show those that are not UTF-8 as `\xNN`."""
+    return data.decode("utf-8", errors="surrogateescape")
 
 
 def plain(text: str) -> str:
     """Return the same text for an attribute, which has no tags."""
     shown = "".join(run for _, run in _runs(text[:MAX_LENGTH]))
     return shown + _more(text) if len(text) > MAX_LENGTH else shown
+
+
+def _isolated(text: str, *, line_end: str) -> Markup:
+    parts = [
+        Markup('<i class="e">{}</i>').format(run.replace(r"\n", rf"\n{line_end}"))
+        if is_escape
+        else escape(run)
+        for is_escape, run in _runs(text[:MAX_LENGTH])
+    ]
+    if len(text) > MAX_LENGTH:
+        parts.append(Markup('<span class="more">{}</span>').format(_more(text)))
+    return _BEFORE + Markup().join(parts) + _AFTER
 
 
 def _more(text: str) -> str:
@@ -64,12 +85,14 @@ def _characters(text: str) -> Iterator[str]:
         marks = marks + 1 if kind.startswith("M") else 0
         is_hidden = kind in _HIDDEN or (kind == "Zs" and character != " ")
         if is_hidden or marks > _MAX_MARKS or character in _INVISIBLE:
-            yield _escape(ord(character))
+            yield _NAMED.get(character) or _escape(ord(character))
         else:
             yield character
 
 
 def _escape(code: int) -> str:
-    if code <= 0xFF:  # noqa: PLR2004 -- the range of the form
+    if code in _NOT_UTF_8:
+        code -= 0xDC00
+    if code <= _ONE_BYTE:
         return f"\\x{code:02x}"
-    return f"\\u{code:04x}" if code <= 0xFFFF else f"\\U{code:08x}"  # noqa: PLR2004 -- as above
+    return f"\\u{code:04x}" if code <= _FOUR_DIGITS else f"\\U{code:08x}"

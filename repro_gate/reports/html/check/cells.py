@@ -1,0 +1,148 @@
+"""Every cell of the token gate, by suite and model, with its prompt and output."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from repro_gate.core.outcome import outcome_of_cell
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens.cell import Cell
+from repro_gate.core.tokens.generation import bytes_of
+from repro_gate.reports.findings.divergence import explain, format_place
+from repro_gate.reports.findings.summary import format_agreement, format_runs
+from repro_gate.reports.findings.wording import describe_sampler, further_definition
+from repro_gate.reports.html.check.findings import Findings
+from repro_gate.reports.html.check.summary import STYLES
+from repro_gate.reports.html.text import text_of_bytes
+
+_BLOCK: Final = 100
+"""Rows of a table that a browser need not lay out while they are out of sight."""
+_START: Final = 60
+"""Characters of an output that a row shows; the rest unfolds."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """A cell."""
+
+    number: int
+    """Counted from 1 in the report."""
+    word: str
+    style: str
+    prompt: str
+    seed: int
+    runs: int
+    place: str
+    """Where its tokens diverge; empty if they do not."""
+    finding: int | None
+    """The number of its finding; None if it has none, or none that is shown."""
+    output: str
+    """Untrusted."""
+
+    @property
+    def start(self) -> str:
+        """What the row shows of the output."""
+        return self.output[:_START]
+
+    @property
+    def is_folded(self) -> bool:
+        """Whether there is more of the output."""
+        return len(self.output) > _START
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prompt:
+    """A prompt of a group, with what else defines its cells."""
+
+    name: str
+    texts: tuple[tuple[str, str], ...]
+    """Labels and untrusted texts."""
+    sampler: str
+    further: tuple[tuple[str, str], ...]
+    """Names and untrusted values."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """The cells of a model in a suite."""
+
+    number: int
+    suite: str
+    model: str
+    counts: str
+    prompts: tuple[Prompt, ...]
+    blocks: tuple[tuple[Row, ...], ...]
+
+    def is_full(self, block: Sequence[Row]) -> bool:
+        """Return whether a block has the height that the style states."""
+        return len(block) == _BLOCK
+
+
+def groups_of(report: GateReport, findings: Findings) -> tuple[Group, ...]:
+    """Return the cells of a report, in its order."""
+    numbers = findings.of_cells()
+    grouped: dict[tuple[str, str], list[tuple[int, CellReport]]] = {}
+    for number, cell in enumerate(report.cells, 1):
+        grouped.setdefault((cell.suite, cell.cell.model), []).append((number, cell))
+    return tuple(
+        _group(number, cells, report, numbers) for number, cells in enumerate(grouped.values(), 1)
+    )
+
+
+def _group(
+    number: int,
+    numbered: Sequence[tuple[int, CellReport]],
+    report: GateReport,
+    findings: Mapping[int, int],
+) -> Group:
+    cells = [cell for _, cell in numbered]
+    rows = [_row(place, cell, report, findings) for place, cell in numbered]
+    return Group(
+        number=number,
+        suite=cells[0].suite,
+        model=cells[0].cell.model,
+        counts=f"{format_runs(cells)}: {format_agreement(cells)}",
+        prompts=tuple(_prompts(cells)),
+        blocks=tuple(tuple(rows[start : start + _BLOCK]) for start in range(0, len(rows), _BLOCK)),
+    )
+
+
+def _row(number: int, found: CellReport, report: GateReport, findings: Mapping[int, int]) -> Row:
+    explanation, first = explain(found), found.generation
+    return Row(
+        number=number,
+        word=found.verdict.word,
+        style=STYLES[outcome_of_cell(found, report)],
+        prompt=found.cell.prompt,
+        seed=found.cell.seed,
+        runs=found.runs,
+        place="" if explanation is None else format_place(explanation.divergence),
+        finding=findings.get(id(found)),
+        output="" if first is None else text_of_bytes(bytes_of(first.tokens)),
+    )
+
+
+def _prompts(cells: Sequence[CellReport]) -> Iterator[Prompt]:
+    """Yield the prompts, each once for all of its seeds."""
+    distinct: dict[object, CellReport] = {}
+    for each in cells:
+        distinct.setdefault((each.cell.prompt, each.cell.input, each.cell.sampler), each)
+    for found in distinct.values():
+        cell = found.cell
+        yield Prompt(
+            name=cell.prompt,
+            texts=tuple(_asked(cell, found)),
+            sampler=describe_sampler(cell),
+            further=tuple(further_definition(cell).items()),
+        )
+
+
+def _asked(cell: Cell, found: CellReport) -> Iterator[tuple[str, str]]:
+    if cell.chat is None:
+        yield "text", cell.text
+        return
+    yield "messages", "\n".join(cell.chat.messages)
+    if cell.chat.tools:
+        yield "tools", "\n".join(cell.chat.tools)
+    if found.generation is not None and found.generation.rendered:
+        yield "rendered", found.generation.rendered

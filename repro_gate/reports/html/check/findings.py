@@ -1,0 +1,112 @@
+"""The findings of both gates, for a reader who has the first one open."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import Final
+
+from repro_gate.core.report import CellReport, GateReport
+from repro_gate.core.tokens.golden import FactChange
+from repro_gate.reports.findings.facts import by_effect, known_change
+from repro_gate.reports.findings.logprobs import logprob_findings
+from repro_gate.reports.findings.tokens import Finding, severity, token_findings
+from repro_gate.reports.html.check.summary import STYLES, Command
+from repro_gate.reports.html.check.tokens import Fork, fork_of
+
+_MAX_SHOWN: Final = 200
+"""Findings; each has a table of tokens, which takes a browser time."""
+_MAX_IDS: Final = 200
+_MAX_CHANGES: Final = 60
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """A fact that changed since the recording."""
+
+    name: str
+    before: str | None
+    after: str | None
+    effect: str
+    """What is known of it; without untrusted text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """A finding on the page."""
+
+    number: int
+    """Counted from 1; links lead to it."""
+    word: str
+    style: str
+    subject: str
+    ids: tuple[str, ...]
+    """Of the cells or goldens, where there are several."""
+    more_ids: int
+    finding: Finding
+    lines: tuple[tuple[str, str], ...]
+    """Figures besides those of the fork."""
+    fork: Fork | None
+    changes: tuple[Change, ...]
+    more_changes: int
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """The findings that the page shows, and how many more there are."""
+
+    shown: tuple[Shown, ...]
+    more: int
+
+    def __bool__(self) -> bool:
+        """Return whether there are any."""
+        return bool(self.shown)
+
+    def of_cells(self) -> dict[int, int]:
+        """Return the number of the finding of each cell of tokens, by `id()` of the cell."""
+        return {id(cell): each.number for each in self.shown for cell in each.finding.cells}
+
+
+def findings_of(report: GateReport) -> Findings:
+    """Return the findings of a report, the worst first."""
+    hosted = (logprob_findings(part, report) for part in report.logprobs)
+    found = sorted([*token_findings(report), *chain.from_iterable(hosted)], key=severity)
+    return Findings(
+        shown=tuple(_shown(number, each) for number, each in enumerate(found[:_MAX_SHOWN], 1)),
+        more=max(0, len(found) - _MAX_SHOWN),
+    )
+
+
+def _shown(number: int, finding: Finding) -> Shown:
+    suspects = by_effect(finding.description.suspects)
+    fork = _fork(finding.cells, finding)
+    return Shown(
+        number=number,
+        word=finding.word,
+        style=STYLES[finding.outcome],
+        subject=finding.subject,
+        ids=finding.listed[:_MAX_IDS],
+        more_ids=max(0, len(finding.listed) - _MAX_IDS),
+        finding=finding,
+        lines=finding.modes if fork is not None else (*finding.modes, *finding.lines),
+        fork=fork,
+        changes=tuple(map(_change, suspects[:_MAX_CHANGES])),
+        more_changes=max(0, len(suspects) - _MAX_CHANGES),
+        commands=tuple(_commands(finding)),
+    )
+
+
+def _fork(cells: Sequence[CellReport], finding: Finding) -> Fork | None:
+    return fork_of(cells[0], finding.explanation) if finding.explanation is not None else None
+
+
+def _change(change: FactChange) -> Change:
+    effect = known_change(change).sentence
+    return Change(name=change.name, before=change.before, after=change.after, effect=effect)
+
+
+def _commands(finding: Finding) -> Iterator[Command]:
+    if finding.repeat is not None:
+        yield Command(label="measure again", text=finding.repeat)
+    if finding.command is not None:
+        yield Command(label=finding.command_label, text=finding.command)
