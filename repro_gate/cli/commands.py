@@ -338,6 +338,14 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
             help="Accept the output that another check observed: its report folder.",
         ),
     ] = None,
+    cause: Annotated[
+        str | None,
+        typer.Option(
+            "--cause",
+            metavar="ID",
+            help="With --from: only the changes with this cause, as reports and `review` name it.",
+        ),
+    ] = None,
     prune: Annotated[bool, typer.Option("--prune", help="Also remove orphaned goldens.")] = False,
     resume: Annotated[
         bool, typer.Option("--resume", help="Resume an interrupted update from its run log.")
@@ -368,6 +376,7 @@ def update_snapshots(  # noqa: PLR0913 -- one parameter for each option
         session = open_session(selection, output=reports)
         options = UpdateOptions(
             source=source,
+            cause=cause,
             prune=prune,
             yes=yes,
             repin=tuple(repin or ()),

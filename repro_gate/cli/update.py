@@ -1,7 +1,6 @@
 """`repro-gate update-snapshots`, and the list of changes that it shares with `record-baseline`."""
 
 import os
-import re
 from collections import Counter, defaultdict
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -13,7 +12,6 @@ from rich.console import Console
 
 from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.files.golden_writer import SyrupyGoldens
-from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.snapshots import GOLDENS
 from repro_gate.adapters.logs.runs import FILE, RunLogFile
 from repro_gate.adapters.models.files import sha256_of
@@ -23,31 +21,27 @@ from repro_gate.checks.tokens.record import (
     Observation,
     apply,
     observe,
-    observed_elsewhere,
     orphans_of,
     propose,
-    unpinned,
 )
 from repro_gate.cli import wiring
 from repro_gate.cli.drift.stale import stale_lines
 from repro_gate.cli.paths import make_report_folder
+from repro_gate.cli.review.observed import new_pins, observation_from, profile_of
 from repro_gate.cli.session import Session, describe_engine, engine_specs
 from repro_gate.cli.terminal.console import is_confirmed, print_line, refuse_under_ci, warn
 from repro_gate.cli.terminal.progress import shown_progress
-from repro_gate.core.engines import ModelSpec
-from repro_gate.core.matrix import Matrix
 from repro_gate.core.outcome import ExitCode, Outcome, outcome_of_verdict
 from repro_gate.core.report import CellReport, Note
 from repro_gate.core.tokens.generation import Place, first_divergence, text_of
 from repro_gate.core.tokens.golden import (
     FactChange,
-    Facts,
     Golden,
     definition_changes,
     provenance_changes,
 )
 from repro_gate.core.tokens.verdicts import Nondeterministic, Vacuous
-from repro_gate.errors import InputInvalid, ReproGateError, UsageInvalid
+from repro_gate.errors import ReproGateError, UsageInvalid
 from repro_gate.reports.findings.divergence import explain_change, format_place, format_token
 from repro_gate.reports.findings.wording import describe
 from repro_gate.reports.text import escape
@@ -201,6 +195,8 @@ class UpdateOptions:
     """The options of `update-snapshots`."""
 
     source: Path | None
+    cause: str | None
+    """The id of a change group of the source; None for all of it."""
     prune: bool
     yes: bool
     repin: tuple[str, ...]
@@ -215,6 +211,8 @@ def run_update(session: Session, options: UpdateOptions, *, started: float) -> E
     refuse_under_ci(os.environ)
     if options.resume and options.source is not None:
         raise UsageInvalid("--resume and --from exclude each other: --from measures nothing")
+    if options.cause is not None and options.source is None:
+        raise UsageInvalid("--cause needs --from: the report of a check has the causes")
     chosen = session
     if options.repin:
         session = _session_to_repin(session, options)
@@ -327,23 +325,17 @@ def _with_own_goldens(session: Session, options: UpdateOptions) -> Session:
     matrix, chosen = session.matrix, session.selection
     usual = matrix.default_suites if options.source is None else tuple(matrix.suites)
     names = chosen.suites or usual
-    others = [name for name in names if _profile_of(matrix, name) is not None]
+    others = [name for name in names if profile_of(matrix, name) is not None]
     if not others:
         return session
     kept = tuple(name for name in names if name not in others)
-    listed = ", ".join(f"{name} (against {_profile_of(matrix, name)})" for name in others)
+    listed = ", ".join(f"{name} (against {profile_of(matrix, name)})" for name in others)
     if not kept:
         raise UsageInvalid(
             f"the goldens of {listed} are recorded on that profile, with a suite of tokens"
         )
     warn(f"repro-gate: left out, as their goldens are recorded elsewhere: {listed}")
     return replace(session, selection=replace(chosen, suites=kept))
-
-
-def _profile_of(matrix: Matrix, suite: str) -> str | None:
-    """Return the profile that a suite is against; None for that of the machine."""
-    found = matrix.suites.get(suite)
-    return None if found is None else found.against
 
 
 def _refuse_logprobs_alone(session: Session, options: UpdateOptions) -> None:
@@ -385,12 +377,7 @@ def _new_pins(
     workspace: wiring.Workspace, options: UpdateOptions, observation: Observation
 ) -> dict[str, str]:
     """Return the digests to pin: of models recorded now, and repinned ones without token cells."""
-    pins = unpinned(
-        observation.models,
-        recorded=[golden.cell.model for golden in observation.goldens],
-        matrix=workspace.matrix,
-        pinned=workspace.models.pins,
-    )
+    pins = new_pins(workspace, observation)
     for name in options.repin:
         if name not in _generating(workspace):
             model = workspace.matrix.models[name]
@@ -419,7 +406,7 @@ def _observe(
 ) -> Observation:
     session = workspace.session
     if options.source is not None:
-        return _observed_elsewhere(workspace, options.source)
+        return observation_from(workspace, options.source, cause=options.cause)
     if log is None:
         # Pruning needs to know the profiles of this machine, and nothing else.
         specs = engine_specs(workspace.matrix.models.values()) if options.prune else []
@@ -435,40 +422,6 @@ def _observe(
             )
     finally:
         _print_remeasured(log)
-
-
-def _observed_elsewhere(workspace: wiring.Workspace, source: Path) -> Observation:
-    observed = read_observed(source, matrix=workspace.matrix)
-    # The other check has chosen the suites; those of this command only narrow them.
-    selection = workspace.session.selection
-    suites = selection.suites or tuple(workspace.matrix.suites)
-    session = replace(workspace.session, selection=replace(selection, suites=suites))
-    elsewhere = {
-        cell.id
-        for cell in observed.report.cells
-        if _profile_of(workspace.matrix, cell.suite) is not None
-    }
-    wanted = {cell.id for cell in session.plan().tokens.cells} - elsewhere
-    observation = observed_elsewhere(observed.goldens, observed.report, cells=wanted)
-    for name, facts in observation.models.items():
-        _require_files(workspace, workspace.matrix.models[name], facts, source / "report.json")
-    return observation
-
-
-def _require_files(
-    workspace: wiring.Workspace, model: ModelSpec, facts: Facts, report: Path
-) -> None:
-    """Raise `InputInvalid` unless another check used the pinned files of the model."""
-    for file in model.files:
-        pinned = workspace.models.expected_sha256(file)
-        sha256 = facts.get(file.sha256_fact, "")
-        if not re.fullmatch(pinned or "[0-9a-f]{64}", sha256):
-            raise InputInvalid.at(
-                report,
-                f"result.report.models.{file.name}",
-                expected=f"the sha256 {pinned}" if pinned else "a SHA-256",
-                found=f"{one_line(sha256) or 'none'}; --repin {file.name} accepts another file",
-            )
 
 
 def _orphans(workspace: wiring.Workspace, observation: Observation) -> list[tuple[str, str]]:

@@ -16,6 +16,7 @@ import pytest
 
 from repro_gate import core, ports
 from repro_gate.core.axes import AxesReport, Bounds, CellEffect, Experiment
+from repro_gate.core.changes.groups import Suspect, change_groups
 from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
@@ -152,6 +153,14 @@ MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
 SAMPLES: tuple[object, ...] = (
     probe_report_of(ALL_ABILITIES),
     report_of(),
+    change_groups(report_of()),
+    Suspect(
+        change=FactChange(name="x", before="a", after="b"),
+        differing=1,
+        of_differing=1,
+        matching=0,
+        of_matching=0,
+    ),
     lora_of(),
     shard_report_of(),
     UnfinishedCheck(exit_code=3, message="x"),

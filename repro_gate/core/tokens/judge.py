@@ -158,7 +158,7 @@ def _compare(
         changed = "; ".join(f"{change.name} was {change.before}" for change in changes)
         return Unrecorded(
             reason=f"the golden is for another definition of the cell: {changed}",
-            former=FormerGolden(divergence=_since(golden, observed, cell=cell)),
+            former=FormerGolden(divergence=_since(golden, observed, cell=cell), changes=changes),
         )
     divergence = first_divergence(golden.generation, observed)
     if divergence is None and golden.generation.lacks_logits_of(observed):

@@ -85,6 +85,8 @@ class FormerGolden:
 
     divergence: Divergence | None
     """None when they are equal up to the shorter length."""
+    changes: tuple[FactChange, ...] = ()
+    """How the definition changed; empty in the report of an earlier version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

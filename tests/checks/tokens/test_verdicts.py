@@ -182,10 +182,11 @@ def test_a_changed_definition_is_unrecorded_with_a_reason() -> None:
     golden = golden_of(replace(A, max_tokens=9), golden_of(A).generation)
     report = scene_of(A, goldens=MemoryGoldens([golden])).check()
 
+    changed = FactChange(name="max_tokens", before="9", after=str(A.max_tokens))
     assert verdicts_of(report) == {
         A.id: Unrecorded(
             reason="the golden is for another definition of the cell: max_tokens was 9",
-            former=FormerGolden(divergence=None),
+            former=FormerGolden(divergence=None, changes=(changed,)),
         )
     }
 

@@ -18,7 +18,7 @@ from repro_gate.core.tokens.generation import (
     first_divergence,
     output_divergence,
 )
-from repro_gate.core.tokens.golden import FactChange, Golden
+from repro_gate.core.tokens.golden import FactChange, Golden, definition_changes
 from repro_gate.core.tokens.judge import Repetition, judge
 from repro_gate.core.tokens.modes import (
     ALONE,
@@ -281,7 +281,10 @@ def test_a_golden_of_another_definition_does_not_count() -> None:
     assert _judge(Repetition(first=OUTPUT), golden=golden, cell=planned) == Unrecorded(
         reason="the golden is for another definition of the cell: "
         "max_tokens was 9; text was Say haiku",
-        former=FormerGolden(divergence=output_divergence(generation_of(8), OUTPUT)),
+        former=FormerGolden(
+            divergence=output_divergence(generation_of(8), OUTPUT),
+            changes=definition_changes(golden.cell, planned),
+        ),
     )
 
 

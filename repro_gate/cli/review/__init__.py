@@ -1,0 +1,1 @@
+"""Accept what a check observed: by cause, or one change at a time."""

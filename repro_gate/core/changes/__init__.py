@@ -1,0 +1,1 @@
+"""What a check observed and no golden has, and the review of it."""
