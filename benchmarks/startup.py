@@ -5,6 +5,7 @@
 Each `--gate` is an interpreter whose installed gate is measured, this one unless any is named: the
 gates take turns. Prints the median of each command, and that over `python -c "import typer"`:
 * help: `repro-gate --help`;
+* lint: `lint` of this repository;
 * dry-run: `check --dry-run` of this repository's default suites;
 * check: `check` of the embedded suite, with its engines;
 * shard: `publish` of a green result that needs no comment;
@@ -71,6 +72,7 @@ class Gate:
         return {
             "typer": self._cpu_s("-c", "import typer"),
             "help": self.run("--help"),
+            "lint": self.run("lint"),
             "dry-run": self.run("check", "--dry-run", codes=(4,)),
             "publish": self.run("publish"),
             "shard": self.run("publish", "--shard", "1/2"),

@@ -15,6 +15,7 @@ _COMMANDS = [
     ["check"],
     ["axes"],
     ["explain"],
+    ["lint"],
     ["merge"],
     ["probe"],
     ["publish"],

@@ -15,6 +15,8 @@ _SLOW = {
     *_ENGINE,
 }
 """Syrupy imports pytest, and is needed only to write goldens; jsonschema only explains errors."""
+_ENGINES = "repro_gate.adapters.engines.client"
+"""Starts engines."""
 
 
 def _imported(
@@ -25,7 +27,7 @@ def _imported(
     assert ran.code == code
     lines = (line for line in ran.err.splitlines() if line.startswith("import time:"))
     modules = {line.rpartition("|")[2].strip() for line in lines}
-    return {module.partition(".")[0] for module in modules} | modules & _SLOW
+    return {module.partition(".")[0] for module in modules} | modules & {*_SLOW, _ENGINES}
 
 
 def test_help_imports_nothing_slow(workspace: Workspace) -> None:
@@ -81,6 +83,14 @@ def test_settings_need_nothing_slow(workspace: Workspace) -> None:
     imported = _imported(workspace, "settings")
 
     assert ("typer" in imported, imported & _SLOW) == (True, set())
+
+
+def test_lint_needs_nothing_slow(hosted: HostedWorkspace) -> None:
+    """All committed files are read once, and neither an engine nor a server is asked."""
+    imported = _imported(hosted, "lint")
+
+    assert ("typer" in imported, imported & {*_SLOW, _ENGINES}) == (True, set())
+    assert _ENGINES in _imported(hosted, "doctor")
 
 
 def test_an_explanation_needs_nothing_slow(green: Workspace) -> None:

@@ -1,7 +1,7 @@
 """The committed files of a check: goldens, baselines, and the digests of the models."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -247,3 +247,41 @@ class ModelPinsFile:
         validate(document, schema=PINS_SCHEMA, file=self._file)
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(self._file, json.dumps(document, indent=2, sort_keys=True) + "\n")
+
+
+def misplaced(folder: Path, *, trees: Collection[str], flat: Collection[str]) -> Iterator[Path]:
+    """Yield what is in the folder of the snapshots and is read by nothing, and every link.
+
+    Hidden files and Markdown are somebody's own.
+
+    Args:
+        folder: the folder of the snapshots, which need not exist.
+        trees: its folders with one for each profile or source.
+        flat: its folders with files only.
+    """
+    for path in _visible(folder):
+        if path.is_symlink() or not path.is_dir():
+            yield from [] if path.name == PINS and not path.is_symlink() else [path]
+        elif path.name in flat:
+            yield from _misplaced_files(path)
+        elif path.name not in trees:
+            yield path
+        else:
+            for profile in _visible(path):
+                if profile.is_symlink() or not profile.is_dir() or not is_name(profile.name):
+                    yield profile
+                else:
+                    yield from _misplaced_files(profile)
+
+
+def _misplaced_files(folder: Path) -> Iterator[Path]:
+    for path in _visible(folder):
+        if path.suffix != ".json" or path.is_symlink() or not path.is_file():
+            yield path
+
+
+def _visible(folder: Path) -> list[Path]:
+    if not folder.exists():
+        return []
+    found = (path for path in folder.iterdir() if not path.name.startswith("."))
+    return sorted(path for path in found if path.suffix != ".md")

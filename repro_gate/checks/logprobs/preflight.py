@@ -6,10 +6,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.checks.tokens.record import orphans_of
-from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.baseline import Baseline, changes_against
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Tolerance
 from repro_gate.core.logprobs.sessions import SessionNoise, SessionTotals
-from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
 from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.ports import BaselineReader, Scorer
@@ -94,18 +93,6 @@ def _read_all(
             errors.append(error)
     if errors:
         raise InputInvalid("\n".join(map(str, errors)))
-
-
-def changes_against(
-    cell: LogprobCell, baseline: Baseline, tolerance: Tolerance
-) -> tuple[FactChange, ...]:
-    """Return what the matrix has changed about a cell since its baseline was recorded."""
-    changes = cell.changes_since(baseline.definition)
-    made, wanted = len(baseline.draws), tolerance.calibration_draws
-    if made >= wanted:
-        return changes
-    # The error rates hold for this number of draws; with fewer, no shift is significant.
-    return (*changes, FactChange(name="calibration_draws", before=str(made), after=str(wanted)))
 
 
 def _reason_against(

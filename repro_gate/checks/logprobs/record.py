@@ -14,13 +14,13 @@ from repro_gate.checks.logprobs.controls import (
     run_prompt_controls,
 )
 from repro_gate.checks.logprobs.importance_weights import expected_doubts, importance_weights
-from repro_gate.checks.logprobs.preflight import changes_against
 from repro_gate.checks.logprobs.sessions import joined, problem_of_adding
 from repro_gate.checks.tokens.record import ChangeKind
 from repro_gate.core.logprobs.baseline import (
     DECIMALS,
     Baseline,
     Noise,
+    changes_against,
     deviations,
     fit_noise,
     outliers,

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from repro_gate.checks.logprobs.preflight import changes_against
-from repro_gate.core.logprobs.baseline import Baseline
+from repro_gate.core.logprobs.baseline import Baseline, changes_against
 from repro_gate.core.logprobs.baseline_format import rounded
 from repro_gate.core.logprobs.policy import LogprobCell, LogprobPlan, Policy
 from repro_gate.core.watch.changes import definition_of

@@ -7,12 +7,13 @@ from statistics import median
 
 from repro_gate.core.guards import require_at_least, require_finite, require_logprobs, require_share
 from repro_gate.core.logprobs.draw import Draw, DrawFacts, Encoding, Piece
+from repro_gate.core.logprobs.policy import LogprobCell, Tolerance
 from repro_gate.core.logprobs.sessions import (
     CalibrationSession,
     SessionTotals,
     require_sessions,
 )
-from repro_gate.core.tokens.golden import Facts
+from repro_gate.core.tokens.golden import FactChange, Facts
 
 RESOLUTION_NATS = 1e-5
 """Draws that differ by at most this in every token are identical; APIs round below it."""
@@ -131,6 +132,18 @@ class Baseline:
     def session_totals(self) -> SessionTotals:
         """The sums of the draws, by session."""
         return SessionTotals(sessions=self.all_sessions, totals=self.totals)
+
+
+def changes_against(
+    cell: LogprobCell, baseline: Baseline, tolerance: Tolerance
+) -> tuple[FactChange, ...]:
+    """Return what the matrix has changed about a cell since its baseline was recorded."""
+    changes = cell.changes_since(baseline.definition)
+    made, wanted = len(baseline.draws), tolerance.calibration_draws
+    if made >= wanted:
+        return changes
+    # The error rates hold for this number of draws; with fewer, no shift is significant.
+    return (*changes, FactChange(name="calibration_draws", before=str(made), after=str(wanted)))
 
 
 def fit_noise(draws: Sequence[Sequence[float]], *, others: Iterable[float] = ()) -> Noise:

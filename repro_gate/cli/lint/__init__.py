@@ -1,0 +1,1 @@
+"""`repro-gate lint`: the matrix and its snapshots, without any engine."""
