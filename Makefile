@@ -84,6 +84,7 @@ bench: setup
 	$(BIN)/python benchmarks/contexts.py
 	$(BIN)/python benchmarks/gate_scale.py
 	$(BIN)/python -m benchmarks.startup
+	$(BIN)/python -m benchmarks.demo
 	$(BIN)/python -m benchmarks.shards
 	$(BIN)/python -m benchmarks.logprob_client
 	$(BIN)/python -m benchmarks.logprob_memory

@@ -12,6 +12,7 @@ from tests.cli.workspaces import Ran, Workspace, ended
 
 _COMMANDS = [
     [],
+    ["demo"],
     ["check"],
     ["axes"],
     ["explain"],

@@ -1,0 +1,1 @@
+"""Begin: every verdict on a copy, and a first matrix."""
