@@ -1,5 +1,6 @@
 """Untrusted text in a page: escaped, made visible and isolated from the text around it."""
 
+import re
 from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
@@ -21,13 +22,15 @@ _INVISIBLE: Final = frozenset(
         ),
     )
 )
-_BEFORE: Final = Markup('<bdi class="t" translate="no">')
-_AFTER: Final = Markup("</bdi>")
+_BEFORE: Final = '<bdi class="t" translate="no">'
+_AFTER: Final = "</bdi>"
 _MAX_MARKS: Final = 2
 """More combining marks on one character would cover the lines above and below."""
-_NAMED: Final = {"\n": r"\n", "\r": r"\r", "\t": r"\t"}
+_LINE_END: Final = "\n"
+_NAMED: Final = {_LINE_END: r"\n", "\r": r"\r", "\t": r"\t"}
 _NOT_UTF_8: Final = range(0xDC80, 0xDD00)
 """What Python makes of bytes that are not UTF-8."""
+_TO_LINE_END: Final = re.compile(r".*?\\n|.+")
 _ONE_BYTE: Final = 0xFF
 _FOUR_DIGITS: Final = 0xFFFF
 
@@ -39,7 +42,7 @@ def visible(text: str) -> Markup:
 
 def visible_lines(text: str) -> Markup:
     """Return the same with a line break after each end of a line."""
-    return _isolated(text, line_end="\n")
+    return _isolated(text, line_end=_LINE_END)
 
 
 def text_of_bytes(data: bytes) -> str:
@@ -54,15 +57,20 @@ def plain(text: str) -> str:
 
 
 def _isolated(text: str, *, line_end: str) -> Markup:
-    parts = [
-        Markup('<i class="e">{}</i>').format(run.replace(r"\n", rf"\n{line_end}"))
-        if is_escape
-        else escape(run)
+    if len(text) <= MAX_LENGTH and text.isascii() and text.isprintable():
+        return Markup(f"{_BEFORE}{escape(text)}{_AFTER}")  # noqa: S704 -- escaped here
+    shown = "".join(
+        "".join(_marked(run, line_end)) if is_escape else escape(run)
         for is_escape, run in _runs(text[:MAX_LENGTH])
-    ]
-    if len(text) > MAX_LENGTH:
-        parts.append(Markup('<span class="more">{}</span>').format(_more(text)))
-    return _BEFORE + Markup().join(parts) + _AFTER
+    )
+    more = f'<span class="more">{_more(text)}</span>' if len(text) > MAX_LENGTH else ""
+    return Markup(f"{_BEFORE}{shown}{more}{_AFTER}")  # noqa: S704 -- as above
+
+
+def _marked(escapes: str, line_end: str) -> Iterator[str]:
+    """Yield escapes as elements, with a line end after each that stands for one."""
+    for part in _TO_LINE_END.findall(escapes) if line_end else [escapes]:
+        yield f'<i class="e">{part}</i>{line_end if part.endswith(_NAMED[_LINE_END]) else ""}'
 
 
 def _more(text: str) -> str:

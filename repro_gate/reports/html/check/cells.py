@@ -45,9 +45,9 @@ class Row:
         return self.output[:_START]
 
     @property
-    def is_folded(self) -> bool:
-        """Whether there is more of the output."""
-        return len(self.output) > _START
+    def rest(self) -> str:
+        """What unfolds; empty for a short output."""
+        return self.output[_START:]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,8 +141,7 @@ def _asked(cell: Cell, found: CellReport) -> Iterator[tuple[str, str]]:
     if cell.chat is None:
         yield "text", cell.text
         return
-    yield "messages", "\n".join(cell.chat.messages)
-    if cell.chat.tools:
-        yield "tools", "\n".join(cell.chat.tools)
+    yield from (("message", each) for each in cell.chat.messages)
+    yield from (("tool", each) for each in cell.chat.tools)
     if found.generation is not None and found.generation.rendered:
         yield "rendered", found.generation.rendered

@@ -13,6 +13,7 @@ from repro_gate.reports.findings.tokens import (
     explain_command,
     is_acceptable,
 )
+from repro_gate.reports.text.format import plural
 
 STYLES: Final = {
     Outcome.PASSED: "good",
@@ -23,6 +24,7 @@ STYLES: Final = {
 _MACHINE: Final = ("device.description", "device.name", "host.cpu")
 """Facts that name a machine, the best first."""
 _MAX_NAMED: Final = 5
+_MAX_SUITES: Final = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,11 +39,12 @@ class Command:
 class Summary:
     """The head of the page."""
 
-    title: str
     outcome: Outcome
     style: str
-    headline: str
-    """Untrusted: it has names of suites."""
+    counts: str
+    """Cells by verdict; untrusted: it has names of suites."""
+    reasons: str
+    """Why this is the outcome; untrusted too."""
     is_partial: bool
     facts: tuple[tuple[str, str], ...]
     """Labels and untrusted texts."""
@@ -52,10 +55,10 @@ def summary_of(report: GateReport) -> Summary:
     """Return the head of the page of a report."""
     outcome = decide(report)
     return Summary(
-        title=f"{outcome.value}: {_counts(report)}",
         outcome=outcome,
         style=STYLES[outcome],
-        headline=summary.explain_outcome(report, name=str),
+        counts=_counts(report),
+        reasons=summary.explain_outcome(report, name=str),
         is_partial=report.interrupted,
         facts=tuple(_facts(report)),
         commands=tuple(_commands(report)),
@@ -63,14 +66,15 @@ def summary_of(report: GateReport) -> Summary:
 
 
 def _counts(report: GateReport) -> str:
-    tokens = (
-        [format_verdicts(report) or "nothing was checked"] if summary.has_tokens(report) else []
-    )
-    return "; ".join([*tokens, *map(logprob_summary.format_suite_line, report.logprobs)])
+    """Return the number of cells with each verdict, of tokens and of the first hosted suites."""
+    tokens = format_verdicts(report) or "nothing was checked"
+    hosted = map(logprob_summary.format_suite_line, report.logprobs[:_MAX_NAMED])
+    more = len(report.logprobs) - _MAX_NAMED
+    shown = [*([tokens] if summary.has_tokens(report) else []), *hosted]
+    return "; ".join([*shown, *([plural(more, "more suite")] if more > 0 else [])])
 
 
 def _facts(report: GateReport) -> Iterator[tuple[str, str]]:
-    yield "verdicts", _counts(report)
     yield "suites", _named(report.suites)
     profiles = dict.fromkeys(cell.profile for cell in report.cells if cell.profile)
     if profiles:
