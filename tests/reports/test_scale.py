@@ -14,6 +14,7 @@ from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.github.annotations import render_annotations
 from repro_gate.reports.github.comment import render_comment
 from repro_gate.reports.github.job_summary import render_job_summary
+from repro_gate.reports.html.check.page import render_html
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.terminal import render_terminal
@@ -48,6 +49,7 @@ RENDERERS: dict[str, Callable[[GateReport], object]] = {
         FinishedCheck(report=report), line_of=lambda _: None
     ),
     "markdown": render_markdown,
+    "html": render_html,
     "junit": render_junit,
     "json": render_json,
     "terminal": lambda report: render_terminal(report, Console(file=StringIO())),

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markupsafe import Markup
 
-from repro_gate.reports.html.text import plain, visible
+from repro_gate.reports.html.text import plain, text_of_bytes, visible, visible_lines
 from tests.fakes.hostile_text import HOSTILE
 from tests.reports.html.elements import Elements
 
@@ -49,3 +49,20 @@ def test_no_text_has_a_hidden_character(text: str) -> None:
     for shown in (visible(text), plain(text)):
         assert not _INVISIBLE.search(shown)
         shown.encode()
+
+
+def test_bytes_that_are_no_text_are_seen() -> None:
+    """As in every other report, and apart from the same characters as text."""
+    text = text_of_bytes(b"\xd1\\xd1\n")
+
+    assert visible(text) == (
+        '<bdi class="t" translate="no"><i class="e">\\xd1</i>\\xd1<i class="e">\\n</i></bdi>'
+    )
+
+
+def test_lines_are_broken_after_their_escape() -> None:
+    """Outside of the mark, so that it does not continue on the next line."""
+    assert visible_lines("a\n\t\n\nb") == (
+        '<bdi class="t" translate="no">a<i class="e">\\n</i>\n<i class="e">\\t\\n</i>\n'
+        '<i class="e">\\n</i>\nb</bdi>'
+    )

@@ -7,11 +7,13 @@ from typing import Final
 
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.golden import FactChange
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.findings.facts import by_effect, known_change
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, severity, token_findings
 from repro_gate.reports.html.check.summary import STYLES, Command
 from repro_gate.reports.html.check.tokens import Fork, fork_of
+from repro_gate.reports.text.escape import escape_change
 
 _MAX_SHOWN: Final = 200
 """Findings; each has a table of tokens, which takes a browser time."""
@@ -19,15 +21,24 @@ _MAX_IDS: Final = 200
 _MAX_CHANGES: Final = 60
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """A fact that changed since the recording."""
 
     name: str
     before: str | None
     after: str | None
-    effect: str
+    effect: str = ""
     """What is known of it; without untrusted text."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Changes:
+    """What changed since the recording."""
+
+    title: str
+    shown: tuple[Change, ...]
+    more: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,8 +57,7 @@ class Shown:
     lines: tuple[tuple[str, str], ...]
     """Figures besides those of the fork."""
     fork: Fork | None
-    changes: tuple[Change, ...]
-    more_changes: int
+    changes: Changes | None
     commands: tuple[Command, ...]
 
 
@@ -78,8 +88,7 @@ def findings_of(report: GateReport) -> Findings:
 
 
 def _shown(number: int, finding: Finding) -> Shown:
-    suspects = by_effect(finding.description.suspects)
-    fork = _fork(finding.cells, finding)
+    fork = _fork(finding)
     return Shown(
         number=number,
         word=finding.word,
@@ -90,19 +99,37 @@ def _shown(number: int, finding: Finding) -> Shown:
         finding=finding,
         lines=finding.modes if fork is not None else (*finding.modes, *finding.lines),
         fork=fork,
-        changes=tuple(map(_change, suspects[:_MAX_CHANGES])),
-        more_changes=max(0, len(suspects) - _MAX_CHANGES),
+        changes=_changes(finding),
         commands=tuple(_commands(finding)),
     )
 
 
-def _fork(cells: Sequence[CellReport], finding: Finding) -> Fork | None:
-    return fork_of(cells[0], finding.explanation) if finding.explanation is not None else None
+def _fork(finding: Finding) -> Fork | None:
+    explanation = finding.explanation
+    return None if explanation is None else fork_of(finding.cells[0], explanation)
 
 
-def _change(change: FactChange) -> Change:
-    effect = known_change(change).sentence
-    return Change(name=change.name, before=change.before, after=change.after, effect=effect)
+def _changes(finding: Finding) -> Changes | None:
+    """Return the changes of the provenance, or of the definition of the first cell."""
+    facts = by_effect(finding.description.suspects)
+    found = [
+        Change(each.name, each.before, each.after, known_change(each).sentence) for each in facts
+    ]
+    title = f"Changed since the {finding.recorded} was recorded"
+    if not found:
+        defined = map(escape_change, _defined(finding.cells))
+        found = [Change(each.name, each.before, each.after) for each in defined]
+        title = f"Changed in the definition of {finding.cells[0].id}" if found else title
+    more = max(0, len(found) - _MAX_CHANGES)
+    return Changes(title=title, shown=tuple(found[:_MAX_CHANGES]), more=more) if found else None
+
+
+def _defined(cells: Sequence[CellReport]) -> Sequence[FactChange]:
+    """Return how the definition of the first cell differs from that of its golden."""
+    verdict = cells[0].verdict if cells else None
+    if not isinstance(verdict, Unrecorded) or verdict.former is None:
+        return ()
+    return verdict.former.changes
 
 
 def _commands(finding: Finding) -> Iterator[Command]:

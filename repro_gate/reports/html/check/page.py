@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from repro_gate.core.report import GateReport
+from repro_gate.reports.html.check.causes import causes_of
 from repro_gate.reports.html.check.cells import groups_of
 from repro_gate.reports.html.check.filter import filter_of
 from repro_gate.reports.html.check.findings import findings_of
@@ -22,6 +23,8 @@ class Section:
     title: str
     view: object
     """The value for the template; the section is left out where it is empty."""
+    is_filtered: bool = True
+    """Whether it has cells that can be filtered."""
 
     @property
     def template(self) -> str:
@@ -44,5 +47,6 @@ def render_html(report: GateReport) -> str:
 def _sections(report: GateReport) -> Iterator[Section]:
     """Yield the sections, in their order on the page."""
     findings = findings_of(report)
+    yield Section("causes", "Causes", causes_of(report, findings), is_filtered=False)
     yield Section("findings", "Findings", findings)
     yield Section("cells", "Cells", groups_of(report, findings))

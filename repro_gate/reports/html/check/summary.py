@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from repro_gate.core.changes.groups import Suspect, first_suspect
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.reports.findings import logprob_summary, summary
@@ -48,6 +49,8 @@ class Summary:
     is_partial: bool
     facts: tuple[tuple[str, str], ...]
     """Labels and untrusted texts."""
+    suspect: Suspect | None
+    """The changed fact that best separates the cells that differ from those that match."""
     commands: tuple[Command, ...]
 
 
@@ -61,6 +64,7 @@ def summary_of(report: GateReport) -> Summary:
         reasons=summary.explain_outcome(report, name=str),
         is_partial=report.interrupted,
         facts=tuple(_facts(report)),
+        suspect=first_suspect(report),
         commands=tuple(_commands(report)),
     )
 
