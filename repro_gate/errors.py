@@ -6,6 +6,7 @@
   x MeasurementUnavailable   something could not be measured          exit 4
     + NothingSelected        the command line selects no cell
     + EngineFailed           the engine died, hung or broke the protocol
+  x AcceptRefused            a comment may not record goldens         exit 4
   x PublishFailed            a result could not be published          never changes the exit code
     + CommentGone            the comment to update was deleted
 
@@ -62,6 +63,16 @@ class EngineFailed(MeasurementUnavailable):
 
 
 AFTER_FAILURES: Final = "follow the remedies of the earlier engine failures"
+
+
+class AcceptRefused(ReproGateError):
+    """A comment on a pull request asks for goldens that may not be recorded."""
+
+    def __init__(self, reason: str, *, remedy: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.remedy = remedy
+        """One sentence on what to do instead."""
 
 
 class PublishFailed(ReproGateError):

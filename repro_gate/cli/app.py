@@ -10,6 +10,7 @@ import typer
 
 import repro_gate
 from repro_gate.cli import signals
+from repro_gate.cli.accept.commands import accept_app
 from repro_gate.cli.commands import (
     Config,
     Device,
@@ -184,6 +185,7 @@ app.command(epilog=EXIT_CODES)(verify)
 app.command(epilog=EXIT_CODES)(settings)
 app.command(epilog=EXIT_CODES)(doctor)
 app.add_typer(models_app, name="models")
+app.add_typer(accept_app, name="accept")
 app.add_typer(history_app, name="history")
 app.add_typer(watch_app, name="watch")
 

@@ -209,6 +209,11 @@ class UpdateOptions:
 def run_update(session: Session, options: UpdateOptions, *, started: float) -> ExitCode:
     """Show the changes, ask, write them, and return the exit code."""
     refuse_under_ci(os.environ)
+    return record_snapshots(session, options, started=started)
+
+
+def record_snapshots(session: Session, options: UpdateOptions, *, started: float) -> ExitCode:
+    """Do the same, wherever it is; see `run_update`."""
     if options.resume and options.source is not None:
         raise UsageInvalid("--resume and --from exclude each other: --from measures nothing")
     if options.cause is not None and options.source is None:
@@ -259,7 +264,7 @@ def _accept(
         digests=_new_pins(workspace, options, observation),
         orphans=_orphans(workspace, observation) if options.prune else (),
     )
-    refusals = list(map(_refusal, observation.refused))
+    refusals = list(map(refusal_of, observation.refused))
     for line in (
         *change_lines(proposal.changes),
         *pin_lines(proposal.pins, pinned=workspace.pins.pinned()),
@@ -433,7 +438,8 @@ def _orphans(workspace: wiring.Workspace, observation: Observation) -> list[tupl
     )
 
 
-def _refusal(cell: CellReport) -> Refusal:
+def refusal_of(cell: CellReport) -> Refusal:
+    """Return why a cell is not recorded."""
     description = describe(cell)
     remedy: str | None = description.remedy
     if remedy is None and isinstance(cell.verdict, Vacuous):

@@ -2,6 +2,7 @@
 
 from typing import Protocol
 
+from repro_gate.core.acceptance.request import HeadRun, PullHead, ReportArtifact
 from repro_gate.core.comments import CiRun, Marker, PostedComment
 from repro_gate.core.watch.issues import IssueMarker, PostedIssue
 
@@ -57,4 +58,27 @@ class Issues(Protocol):
 
     def close(self, issue: PostedIssue) -> None:
         """Close an issue without a change of its text."""
+        ...
+
+
+class CheckedHeads(Protocol):
+    """What GitHub knows of the head of a pull request, its check and who may push to it.
+
+    Every method raises `PublishFailed`, whose message contains no secret.
+    """
+
+    def permission_of(self, login: str, user_id: int) -> str:
+        """Return the permission of a user on the repository, such as `write`."""
+        ...
+
+    def head_of(self, pull_request: int) -> PullHead:
+        """Return a pull request with its head."""
+        ...
+
+    def run_of(self, head: PullHead, workflow: str) -> HeadRun | None:
+        """Return the latest run of a workflow, by its file name, for a head; None without one."""
+        ...
+
+    def artifact_of(self, run: HeadRun, name: str) -> ReportArtifact | None:
+        """Return the latest artifact of a run with a name; None without one."""
         ...

@@ -37,7 +37,7 @@ def run_by_variables(environ: Mapping[str, str]) -> CiRun:
         head_owner=repository.partition("/")[0],
         head_branch=environ.get("GITHUB_HEAD_REF") or environ.get("GITHUB_REF_NAME", ""),
         server_url=(environ.get("GITHUB_SERVER_URL") or "https://github.com").rstrip("/"),
-        workflow=_file_of(environ.get("GITHUB_WORKFLOW_REF")),
+        workflow=workflow_file(environ.get("GITHUB_WORKFLOW_REF")),
         event=environ.get("GITHUB_EVENT_NAME", ""),
     )
 
@@ -46,7 +46,7 @@ def run_by_event(own: CiRun, environ: Mapping[str, str]) -> CiRun:
     """Return the run of this job, completed from its event; raises `FieldMissing`."""
     # `pull_request_target` checks out the base branch: its result is not about the pull request.
     if environ.get("GITHUB_EVENT_NAME") == _PULL_REQUEST:
-        return _of_pull_request(own, _payload(environ))
+        return _of_pull_request(own, payload_of(environ))
     return own
 
 
@@ -54,7 +54,7 @@ def run_that_ended(own: CiRun, environ: Mapping[str, str]) -> CiRun:
     """Return the run whose end has triggered this one (`workflow_run`); raises `FieldMissing`."""
     if environ.get("GITHUB_EVENT_NAME") != _WORKFLOW_RUN:
         raise FieldMissing(f"the event is not {_WORKFLOW_RUN}, so it has no other run")
-    return _of_other_run(own, _payload(environ))
+    return _of_other_run(own, payload_of(environ))
 
 
 def _of_pull_request(own: CiRun, event: Any) -> CiRun:
@@ -83,7 +83,7 @@ def _of_other_run(own: CiRun, event: Any) -> CiRun:
         head_branch=text_at(event, _WORKFLOW_RUN, "head_branch"),
         head_owner=_owner_of(repository),
         from_fork=_is_fork(repository, own),
-        workflow=_file_of(value_at(event, _WORKFLOW_RUN, "path")),
+        workflow=workflow_file(value_at(event, _WORKFLOW_RUN, "path")),
         conclusion=conclusion if isinstance(conclusion, str) else None,
     )
 
@@ -94,7 +94,7 @@ def _run_id(run: int, attempt: int) -> RunId:
     return RunId(run, attempt)
 
 
-def _file_of(path: Any) -> str:
+def workflow_file(path: Any) -> str:
     """Return the name of a workflow's file; its path may end with `@` and a branch."""
     parts = _WORKFLOW.fullmatch(path) if isinstance(path, str) else None
     return parts[1] if parts else ""
@@ -110,7 +110,8 @@ def _is_fork(repository: Any, own: CiRun) -> bool:
     return not isinstance(name, str) or name.lower() != own.repository.lower()
 
 
-def _payload(environ: Mapping[str, str]) -> Any:
+def payload_of(environ: Mapping[str, str]) -> Any:
+    """Return the event that triggered this run; raises `FieldMissing`."""
     path = environ.get("GITHUB_EVENT_PATH", "")
     if not path:
         raise FieldMissing("GITHUB_EVENT_PATH is not set")

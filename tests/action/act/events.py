@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from repro_gate.core.comments import RunId
-from tests.fakes.github.world import REPOSITORY, Pull
+from tests.fakes.github.world import REPOSITORY, Account, Pull
 
 OWNER, _, _NAME = REPOSITORY.partition("/")
 
@@ -57,6 +57,15 @@ def merge_group(pull: Pull, sha: str) -> Event:
     group = {"head_sha": sha, "head_ref": queue, "base_ref": "refs/heads/main"}
     payload = {"action": "checks_requested", "merge_group": group}
     return Event(name="merge_group", payload=payload | {"repository": _repository(OWNER)})
+
+
+def issue_comment(pull: Pull, account: Account, body: str, *, created_at: str) -> Event:
+    """Return the event of a new comment on a pull request."""
+    user = {"login": account.login, "id": account.id, "type": account.type}
+    comment = {"id": 1, "body": body, "user": user, "created_at": created_at}
+    issue = {"number": pull.number, "pull_request": {"url": f"pulls/{pull.number}"}}
+    payload = {"action": "created", "issue": issue, "comment": comment}
+    return Event(name="issue_comment", payload=payload | {"repository": _repository(OWNER)})
 
 
 def workflow_run(pull: Pull, *, of: RunId, conclusion: str) -> Event:

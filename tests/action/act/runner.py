@@ -48,6 +48,8 @@ class Runner:
     """More actions and where they are, by `owner/name@ref`."""
     secrets: Mapping[str, str] = field(default_factory=dict)
     """Of the repository, besides the token."""
+    remote: Path | None = None
+    """The repository that jobs without a checkout fetch from and push to."""
 
     @property
     def artifacts(self) -> Path:
@@ -57,6 +59,12 @@ class Runner:
     def artifact(self, run: int, name: str) -> Path:
         """Return the folder of one artifact."""
         return self.artifacts / str(run) / name
+
+    def artifact_id(self, run: int, name: str) -> int:
+        """Return the id of one artifact."""
+        folder = self.artifacts.with_name("artifacts.ids")
+        ids = [file.name for file in folder.iterdir() if file.read_text() == f"{run}/{name}\n"]
+        return int(ids[-1])
 
     def run(
         self,
@@ -133,11 +141,14 @@ class Runner:
 
     def _environment(self, repository: Path) -> dict[str, str]:
         """Return what jobs inherit, as if the runner had been started from a clean shell."""
+        # Whose address on github.com git replaces by that of a folder.
+        inside = f"url.{self.remote}.insteadOf=https://github.com/{REPOSITORY}"
         ours = {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
         return ours | {
             "ACT_ARTIFACTS": str(self.artifacts),
             "ACT_REPOSITORY": str(repository),
             "ACT_UV_CACHE": _uv_cache(),
+            "GIT_CONFIG_PARAMETERS": f"'{inside}'" if self.remote else "",
             "REPRO_GATE_CACHE": str(self.cache),
             "PATH": f"{PROJECT / '.uv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
             # Steps of act have a terminal, those of GitHub have none.

@@ -6,11 +6,18 @@ from pathlib import Path
 
 from repro_gate.core.comments import RunId
 from tests.action.act.callers import Caller
-from tests.action.act.events import OWNER, Event, merge_group, pull_request, workflow_run
+from tests.action.act.events import (
+    OWNER,
+    Event,
+    issue_comment,
+    merge_group,
+    pull_request,
+    workflow_run,
+)
 from tests.action.act.log import Log
 from tests.action.act.runner import Runner
 from tests.fakes.github.server import Github
-from tests.fakes.github.world import Comment, Pull
+from tests.fakes.github.world import Account, Comment, Pull
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +79,14 @@ class Stage:
         """Run the workflow that comments on another run, as the main branch has it."""
         event = workflow_run(self.github.world.pulls[7], of=RunId(of, 1), conclusion=conclusion)
         return self._run(base, "gate-comment.yml", event, RunId(run, 1), GATE_FORKS="true")
+
+    def comment(
+        self, run: int, body: str, *, by: Account, created_at: str, **variables: str
+    ) -> Scene:
+        """Comment on the pull request, and run the workflow that accepts."""
+        pull = self.github.world.pulls[7]
+        event = issue_comment(pull, by, body, created_at=created_at)
+        return self._run(self.caller, "accept.yml", event, RunId(run, 1), **variables)
 
     def _run(
         self, repository: Caller, workflow: str, event: Event, id: RunId, **variables: str

@@ -13,7 +13,18 @@ from starlette.types import ASGIApp
 
 from tests.fakes.fireworks.wire import CutResponse, raw_response
 from tests.fakes.github.shapes import Shapes
-from tests.fakes.github.world import Asked, Comment, Fault, Issue, Pull, Token, World
+from tests.fakes.github.world import (
+    PEOPLE,
+    Account,
+    Asked,
+    Comment,
+    Fault,
+    Issue,
+    Pull,
+    Run,
+    Token,
+    World,
+)
 
 _MAX_BODY = 65_536
 _MAX_PER_PAGE = 100
@@ -105,12 +116,27 @@ class Service:
                 return self._whose(token)
             case "POST", False, _ if asked.path == "/graphql":
                 return self._viewer(asked, token)
-            case "GET", True, ["pulls"]:
-                return self._pulls(asked)
+            case "GET", True, ["pulls" | "collaborators" | "actions", *_]:
+                return self._looked_up(asked, in_repository)
             case (("PATCH" | "DELETE"), True, ["issues", "comments", id]):
                 return self._changed(asked, id, token)
             case _, True, ["issues", *path]:
                 return self._of_issues(asked, path, token)
+            case _:
+                raise ApiError(404, "Not Found")
+
+    def _looked_up(self, asked: Asked, path: list[str]) -> _Answer:
+        match path:
+            case ["pulls"]:
+                return self._pulls(asked)
+            case ["pulls", number] if number.isdecimal():
+                return self._pull(int(number))
+            case ["collaborators", login, "permission"]:
+                return self._permission(login)
+            case ["actions", "runs"]:
+                return self._runs(asked)
+            case ["actions", "runs", id, "artifacts"]:
+                return self._artifacts(asked, id)
             case _:
                 raise ApiError(404, "Not Found")
 
@@ -150,6 +176,37 @@ class Service:
             head = (owner.lower(), branch)
             found = [one for one in found if not branch or (one.owner.lower(), one.branch) == head]
         return self._page(asked, [self._shapes.pull(pull) for pull in found])
+
+    def _pull(self, number: int) -> _Answer:
+        if number not in self._world.pulls:
+            raise ApiError(404, "Not Found")
+        return _Answer(body=self._shapes.whole_pull(self._world.pulls[number]))
+
+    def _permission(self, login: str) -> _Answer:
+        permission = self._world.permissions.get(login, "read")
+        account = next((one for one in PEOPLE if one.login == login), Account(login=login))
+        return _Answer(body=self._shapes.permission(account, permission))
+
+    def _runs(self, asked: Asked) -> _Answer:
+        found = self._world.runs
+        if not self._world.ignores_filters:
+            wanted = (asked.query.get("head_sha"), asked.query.get("event"))
+            found = [run for run in found if (self._sha_of(run), run.event) == wanted]
+        body = [
+            self._shapes.run(run, self._world.pulls[run.pull], sha=self._sha_of(run))
+            for run in found
+        ]
+        return _Answer(body={"total_count": len(body), "workflow_runs": body})
+
+    def _sha_of(self, run: Run) -> str:
+        return run.sha or self._world.pulls[run.pull].sha
+
+    def _artifacts(self, asked: Asked, id: str) -> _Answer:
+        found = [one for one in self._world.artifacts if str(one.run) == id]
+        if not self._world.ignores_filters:
+            found = [one for one in found if one.name == asked.query.get("name", one.name)]
+        body = [self._shapes.artifact(one) for one in found]
+        return _Answer(body={"total_count": len(body), "artifacts": body})
 
     def _issues(self, asked: Asked) -> _Answer:
         state, creator = asked.query.get("state", "open"), asked.query.get("creator")

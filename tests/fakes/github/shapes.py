@@ -3,7 +3,7 @@
 from typing import Any
 from urllib.parse import quote
 
-from tests.fakes.github.world import Account, Comment, Issue, Pull
+from tests.fakes.github.world import Account, Artifact, Comment, Issue, Pull, Run
 
 _WHEN = "2025-01-02T03:04:05Z"
 _USER_URLS = (
@@ -149,6 +149,69 @@ class Shapes:
             "head": head if pull.has_head else {**head, "repo": None},
             "base": self._branch(owner, name, "main", "b" * 40),
             "_links": {link: {"href": f"{url}/{link}"} for link in (*links, *more)},
+        }
+
+    def whole_pull(self, pull: Pull) -> dict[str, Any]:
+        """Return a pull request that was asked for by its number."""
+        counts = ("additions", "changed_files", "comments", "commits", "deletions")
+        return {
+            **self.pull(pull),
+            **dict.fromkeys((*counts, "review_comments"), 0),
+            **dict.fromkeys(("mergeable", "merged_by")),
+            "mergeable_state": "unknown",
+            "merged": False,
+            "maintainer_can_modify": False,
+        }
+
+    def permission(self, account: Account, permission: str) -> dict[str, Any]:
+        """Return what an account may do; the older field knows four levels only."""
+        older = {"maintain": "write", "triage": "read"}.get(permission, permission)
+        user = {**self.user(account), "role_name": permission}
+        return {"permission": older, "role_name": permission, "user": user}
+
+    def run(self, run: Run, pull: Pull, *, sha: str) -> dict[str, Any]:
+        """Return a run of a workflow."""
+        _, name = self._repository.split("/")
+        url = f"{self._api}/repos/{self._repository}/actions/runs/{run.id}"
+        links = ("jobs", "logs", "check_suite", "artifacts", "cancel", "rerun", "workflow")
+        return {
+            "id": run.id,
+            "node_id": f"WFR_{run.id}",
+            "name": "gate",
+            "path": f".github/workflows/{run.workflow}",
+            "display_title": f"Pull request {pull.number}",
+            "run_number": run.id,
+            "run_attempt": run.attempt,
+            "event": run.event,
+            "status": run.status,
+            "conclusion": "failure" if run.status == "completed" else None,
+            "workflow_id": 1,
+            "check_suite_id": run.id,
+            "head_branch": pull.branch,
+            "head_sha": sha,
+            "head_commit": None,
+            "url": url,
+            "html_url": f"{self._web}/{self._repository}/actions/runs/{run.id}",
+            **{f"{link}_url": f"{url}/{link}" for link in links},
+            "pull_requests": [],
+            **dict.fromkeys(("created_at", "updated_at"), _WHEN),
+            "repository": self._repo(*self._repository.split("/")),
+            "head_repository": self._repo(pull.owner, name),
+        }
+
+    def artifact(self, artifact: Artifact) -> dict[str, Any]:
+        """Return an artifact of a run."""
+        url = f"{self._api}/repos/{self._repository}/actions/artifacts/{artifact.id}"
+        return {
+            "id": artifact.id,
+            "node_id": f"A_{artifact.id}",
+            "name": artifact.name,
+            "size_in_bytes": artifact.size,
+            "url": url,
+            "archive_download_url": f"{url}/zip",
+            "expired": artifact.is_expired,
+            "created_at": artifact.created_at,
+            **dict.fromkeys(("expires_at", "updated_at"), _WHEN),
         }
 
     def _branch(self, owner: str, name: str, ref: str, sha: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The state of a GitHub: accounts, tokens, pull requests, issues, comments, and faults."""
+"""The state of a GitHub: accounts, tokens, pull requests, issues, comments, runs, and faults."""
 
 import itertools
 import re
@@ -29,6 +29,7 @@ ACTIONS = Account(login="github-actions[bot]", id=41898282, app="github-actions"
 OTHER_APP = Account(login="chatter[bot]", id=555, app="chatter")
 MAINTAINER = Account(login="maintainer", id=77)
 STRANGER = Account(login="mallory", id=666)
+PEOPLE = (MAINTAINER, STRANGER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,6 +72,33 @@ class Pull:
     is_locked: bool = False
     has_head: bool = True
     """False once the fork has been deleted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run of a workflow for a pull request."""
+
+    id: int
+    attempt: int = 1
+    workflow: str = "gate.yml"
+    event: str = "pull_request"
+    status: str = "completed"
+    pull: int = 7
+    """Whose branch and commit it has checked."""
+    sha: str | None = None
+    """Another commit than the present head."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """An artifact of a run."""
+
+    id: int
+    run: int
+    name: str = "repro-gate"
+    size: int = 1000
+    is_expired: bool = False
+    created_at: str = "2025-01-02T03:04:05Z"
 
 
 @dataclass(slots=True, kw_only=True)
@@ -148,6 +176,10 @@ class World:
         self.tokens = dict(tokens)
         self.comments: list[Comment] = []
         self.issues: dict[int, Issue] = {}
+        self.permissions: dict[str, str] = {}
+        """On the repository, by login; everybody else can read."""
+        self.runs: list[Run] = []
+        self.artifacts: list[Artifact] = []
         self.has_issues = True
         """Whether the owner has turned them on."""
         self.asked: list[Asked] = []

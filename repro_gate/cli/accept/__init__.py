@@ -1,0 +1,1 @@
+"""`repro-gate accept`: goldens that a comment on a pull request asks for."""

@@ -1,0 +1,1 @@
+"""Comments on a pull request that ask to record goldens."""
