@@ -18,13 +18,15 @@ _VERSION = re.compile(r" # v\d+\.\d+\.\d+")
 _BY_NAME = {file.stem: file for file in WORKFLOWS}
 _COMMENTS = {"gate.gate", "gate-comment.comment", "shards.merge"}
 _PUBLISHES = {
+    "accept.push": {"contents"},
+    "accept.answer": {"pull-requests"},
     "nightly.history": {"contents", "issues"},
     "release.attest": {"attestations", "id-token"},
     "release.publish": {"contents"},
     "release.pypi": {"id-token"},
     "release.major-tag": {"contents"},
 }
-"""The jobs that keep a history or release, and what they may write."""
+"""The jobs that keep goldens, a history or a release, and what they may write."""
 
 
 def _named(file: Path) -> str:
@@ -37,9 +39,16 @@ def _jobs() -> dict[str, dict[str, Any]]:
 
 def test_there_are_workflows_to_look_at() -> None:
     """The tests of this file would agree with an empty list too."""
-    assert {"ci", "gate", "gate-comment", "nightly", "release", "selftest", "shards"} == set(
-        _BY_NAME
-    )
+    assert {
+        "accept",
+        "ci",
+        "gate",
+        "gate-comment",
+        "nightly",
+        "release",
+        "selftest",
+        "shards",
+    } == set(_BY_NAME)
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
@@ -78,7 +87,7 @@ def test_runs_do_not_pile_up(file: Path) -> None:
     """Runs of one branch are in a group; what is published or released is never cut short."""
     concurrency = document(file)["concurrency"]
     assert concurrency["group"].startswith(file.stem)
-    if file.stem in {"gate-comment", "nightly", "release"}:
+    if file.stem in {"accept", "gate-comment", "nightly", "release"}:
         assert concurrency["cancel-in-progress"] is False
 
 
@@ -186,6 +195,8 @@ def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
     """A job that waits for another one is looked at above, or skipped with good reason."""
     waiting = {name: job["needs"] for name, job in _jobs().items() if "needs" in job}
     assert waiting == {
+        "accept.push": "record",
+        "accept.answer": ["record", "push"],
         "gate.verdict": "gate",
         "nightly.history": "hosted",
         "release.sign-off": ["gate", "build"],
@@ -204,6 +215,7 @@ def test_what_is_of_value_is_in_an_environment() -> None:
     """The key and the release are only for those whom the owner of the repository has named."""
     found = {name: job["environment"] for name, job in _jobs().items() if "environment" in job}
     assert found == {
+        "accept.push": "accept",
         "nightly.hosted": "hosted",
         "release.sign-off": "${{ github.event_name == 'push' && 'release' || 'dry-run' }}",
         "release.pypi": "pypi",

@@ -66,6 +66,9 @@ from repro_gate.ports import (
     Verified,
     VerifyRequest,
 )
+from tests.core.acceptance.test_request import ARTIFACT as REPORT_ARTIFACT
+from tests.core.acceptance.test_request import COMMENT as ACCEPT_COMMENT
+from tests.core.acceptance.test_request import PULL as PULL_HEAD
 from tests.core.logprobs.test_capabilities import ALL as ALL_ABILITIES
 from tests.core.logprobs.test_capabilities import report_of as probe_report_of
 from tests.fakes.engines import STATE
@@ -154,6 +157,7 @@ SAMPLES: tuple[object, ...] = (
     probe_report_of(ALL_ABILITIES),
     report_of(),
     change_groups(report_of()),
+    (ACCEPT_COMMENT, PULL_HEAD, REPORT_ARTIFACT),
     Suspect(
         change=FactChange(name="x", before="a", after="b"),
         differing=1,

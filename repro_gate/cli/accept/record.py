@@ -14,8 +14,15 @@ from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.github.files import write_outputs
 from repro_gate.checks.tokens.record import refused
 from repro_gate.cli.accept.find import read_comment
+from repro_gate.cli.review.observed import profile_of
 from repro_gate.cli.session import Selection, Session, open_session
-from repro_gate.cli.update import UpdateOptions, record_snapshots, refusal_lines, refusal_of
+from repro_gate.cli.update import (
+    UpdateOptions,
+    record_snapshots,
+    refusal_lines,
+    refusal_of,
+    written_line,
+)
 from repro_gate.core.acceptance.request import AcceptComment, Wanted, wanted_by
 from repro_gate.core.comments import CiRun, RunId
 from repro_gate.core.outcome import ExitCode
@@ -54,7 +61,7 @@ def run_record(
     session = open_session(Selection(config=options.config, only=wanted.only))
     snapshots = session.file.parent / session.matrix.snapshots
     before = _digests(snapshots)
-    lines = _record(session, options, started=started)
+    lines = _record(session, options, wanted, started=started)
     for line in lines:
         # Names and facts of the result must not become commands of the runner.
         print(f"| {log_line(line)}", flush=True)
@@ -69,10 +76,13 @@ def run_record(
     return ExitCode.PASSED
 
 
-def _record(session: Session, options: RecordOptions, *, started: float) -> list[str]:
+def _record(
+    session: Session, options: RecordOptions, wanted: Wanted, *, started: float
+) -> list[str]:
     """Record as `update-snapshots --from` does, and return what it prints."""
     update = UpdateOptions(
         source=options.source,
+        cause=wanted.cause,
         prune=False,
         yes=True,
         repin=(),
@@ -81,16 +91,22 @@ def _record(session: Session, options: RecordOptions, *, started: float) -> list
     )
     with redirect_stdout(io.StringIO()) as printed:
         record_snapshots(session, update, started=started)
-    return printed.getvalue().splitlines()
+    # What it asks for at the end, the workflow does.
+    done = written_line(session.file.parent / session.matrix.snapshots, refused=0)
+    return [line for line in printed.getvalue().splitlines() if line != done]
 
 
 def _nothing(
     session: Session, options: RecordOptions, wanted: Wanted, lines: Sequence[str]
 ) -> AcceptRefused:
-    """Return the refusal when nothing changed, with the cells that cannot be accepted."""
+    """Return the refusal when nothing changed, with what cannot be accepted."""
     report = read_observed(options.source, matrix=session.matrix).report
     cells = [cell for cell in refused(report) if fnmatchcase(cell.id, wanted.only or "*")]
-    reasons = [*refusal_lines(map(refusal_of, cells)), *lines[-1:]]
+    # With a cause, the update has listed its refused cells.
+    reasons = lines if wanted.cause else [*refusal_lines(map(refusal_of, cells)), *lines[-1:]]
+    against = [name for name in session.matrix.suites if profile_of(session.matrix, name)]
+    if against:
+        reasons = [*reasons, f"goldens of {', '.join(against)} are recorded on another profile"]
     return AcceptRefused(
         f"there is nothing to accept: {'; '.join(' '.join(each.split()) for each in reasons)}",
         remedy="look at the findings of the comment on the check",
@@ -104,10 +120,10 @@ def _digests(snapshots: Path) -> dict[Path, str]:
 
 def _changed(before: Mapping[Path, str], after: Mapping[Path, str]) -> dict[str, str]:
     """Return the digests of new and changed files by their path in the checkout."""
-    here = Path.cwd()
+    here = Path.cwd().resolve()
     try:
         return {
-            file.absolute().relative_to(here).as_posix(): digest
+            file.resolve().relative_to(here).as_posix(): digest
             for file, digest in after.items()
             if before.get(file) != digest
         }

@@ -9,7 +9,7 @@ from repro_gate.core.guards import require_at_least, require_text
 from repro_gate.errors import AcceptRefused
 
 COMMAND: Final = "/repro-gate accept"
-_ID = re.compile(r"[0-9a-f]{8}")
+_ID = re.compile(r"[0-9a-f]{8,64}")
 _PATTERN = re.compile(r"[A-Za-z0-9*?\[][A-Za-z0-9._*?\[\]!-]{0,199}")
 _USAGE: Final = (
     f"write `{COMMAND}`, `{COMMAND} PATTERN` or `{COMMAND} --cause ID` "
@@ -60,6 +60,9 @@ class PullHead:
     default_branch: str
     """Of the repository that the pull request is for."""
 
+    def __post_init__(self) -> None:
+        require_at_least(1, number=self.number)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeadRun:
@@ -77,6 +80,10 @@ class ReportArtifact:
     size_bytes: int
     is_expired: bool
     created_at: str
+
+    def __post_init__(self) -> None:
+        require_at_least(1, id=self.id)
+        require_at_least(0, size_bytes=self.size_bytes)
 
 
 def wanted_by(body: str) -> Wanted:

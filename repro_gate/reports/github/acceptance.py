@@ -14,7 +14,7 @@ MAX_ANSWER_BYTES: Final = 30_000
 """A variable of Linux has at most 131,072 bytes, and a comment 65,536 characters."""
 _NO_CHECK: Final = (
     "**No check has started for this commit**: GitHub starts none for a push with the token of a "
-    "job. Close and reopen the pull request, push another commit, or let the merge queue check it."
+    "job. Close and reopen the pull request, or push another commit."
 )
 _LOG: Final = (
     "❌ **Nothing was recorded**: a job of this workflow failed or was cancelled; see its log."

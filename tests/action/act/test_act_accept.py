@@ -1,6 +1,7 @@
 """A comment on a pull request records its goldens, and the next check of it is green."""
 
 import itertools
+import os
 import re
 import shutil
 import sys
@@ -20,6 +21,8 @@ from tests.fakes.github.world import MAINTAINER, STRANGER, Account, Artifact, Ru
 pytestmark = pytest.mark.act
 
 _WORKFLOW = ".github/workflows/accept.yml"
+_EXAMPLE = PROJECT / "docs" / "examples" / "accept" / "report.md"
+_COMMAND = "`REPRO_GATE_RECORD_EXAMPLE=1 make action`"
 _GOLDEN = f"snapshots/goldens/{PROFILE}/{CELL}.json"
 _INSTALL = re.compile(r" {10}python3 -m venv .*?site-packages/\n", re.DOTALL)
 _LINK = f"""\
@@ -109,8 +112,12 @@ def test_an_accepted_drift_is_a_commit_and_green(drifted: Drifted) -> None:
     assert "Accepted-by: maintainer\n" in message
     answer = accepted.comments[-1].body
     assert f"### ✅ Accepted as [`{commit[:7]}`]" in answer
-    assert "No check has started for this commit" in answer
     assert again.log.results == {"gate": "success"}
+    report = _report(accepted, answer, message, again).replace(commit, "c" * 40)
+    report = report.replace(commit[:7], "ccccccc")
+    if os.environ.get("REPRO_GATE_RECORD_EXAMPLE"):
+        _EXAMPLE.write_text(report, "utf-8")
+    assert report == _EXAMPLE.read_text("utf-8")
 
 
 def test_without_write_access_nothing_is_recorded(drifted: Drifted) -> None:
@@ -148,6 +155,25 @@ def test_other_comments_start_nothing(drifted: Drifted) -> None:
 
     assert scene.log.results == {}
     assert [one for one in scene.comments if one.author == MAINTAINER] == []
+
+
+def _report(accepted: Scene, answer: str, message: str, again: Scene) -> str:
+    """Return the page of the documentation: what was asked, done and answered."""
+    blocks = [
+        "# An accepted drift",
+        f"Recorded by {_COMMAND}, with the engine of [`markov`](../markov/repro-gate.toml).",
+        "## The comment",
+        "```text\n/repro-gate accept\n```",
+        "## The jobs",
+        "\n".join(f"- `{job}`: {result}" for job, result in accepted.log.results.items()),
+        "## The commit",
+        f"```text\n{message.strip()}\n\n{_GOLDEN}\n```",
+        "## The answer",
+        re.sub(r"(?<=[Rr]un[ =])\d+|(?<=runs/)\d+", "20", answer).strip(),
+        "## The next check",
+        "\n".join(f"- `{job}`: {result}" for job, result in again.log.results.items()),
+    ]
+    return "\n\n".join(blocks) + "\n"
 
 
 def _refused(

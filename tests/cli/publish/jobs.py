@@ -8,7 +8,7 @@ from typing import Any
 
 from repro_gate.core.comments import marker_of
 from tests.cli.workspaces import Ran, Workspace
-from tests.fakes.github.world import OF_JOB, Pull, World
+from tests.fakes.github.world import MAINTAINER, OF_JOB, Account, Pull, World
 
 RUN = 4321
 SHA = Pull(number=7).sha
@@ -27,6 +27,13 @@ def workflow_run(*, conclusion: str) -> dict[str, Any]:
     run: dict[str, Any] = {"id": RUN, "run_attempt": 1, "head_sha": SHA, "head_branch": "topic"}
     run["path"] = ".github/workflows/gate.yml"
     return {"workflow_run": {**run, "head_repository": _FORK, "conclusion": conclusion}}
+
+
+def new_comment(body: str, *, by: Account = MAINTAINER) -> dict[str, Any]:
+    """Return the event of a new comment on the pull request."""
+    user = {"login": by.login, "id": by.id}
+    comment = {"body": body, "created_at": "2025-01-02T03:04:05Z", "user": user}
+    return {"action": "created", "issue": {"number": 7, "pull_request": {}}, "comment": comment}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +75,13 @@ class Job:
 
     def publish(self, *arguments: str, **env: str) -> Ran:
         """Publish the report folder, with new output files of the step."""
+        return self.step("publish", *arguments, **env)
+
+    def step(self, *arguments: str, **env: str) -> Ran:
+        """Run a command as a step, with new output files."""
         for name in ("output", "summary.md"):
             (self.folder / name).unlink(missing_ok=True)
-        return self.workspace.run("publish", *arguments, **{**self.variables, **env})
+        return self.workspace.run(*arguments, **{**self.variables, **env})
 
     def summary(self) -> str:
         """Return what stands on the page of the run."""
