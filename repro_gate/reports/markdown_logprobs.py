@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from repro_gate.core.logprobs.report import (
     LogprobCellReport,
     LogprobReport,
-    PolicyNoise,
     WeightReport,
 )
 from repro_gate.core.logprobs.verdicts import Shifted
@@ -14,16 +13,18 @@ from repro_gate.core.report import GateReport
 from repro_gate.reports.findings import logprob_summary
 from repro_gate.reports.findings.logprob_evidence import shift_of
 from repro_gate.reports.findings.logprob_sessions import format_false_alarms, format_second_look
+from repro_gate.reports.findings.logprob_tables import (
+    POLICY_COLUMNS,
+    WEIGHT_COLUMNS,
+    policy_row,
+    weight_row,
+)
 from repro_gate.reports.findings.logprob_wording import (
     FORMULA,
     describe_logprob_control,
     describe_suite_test,
     describe_weights,
-    format_effective_size,
-    format_khat,
-    format_mean_weight,
     format_pair,
-    format_role,
     format_usability,
     outcome_of_suite_test,
     outcome_of_weights,
@@ -31,7 +32,7 @@ from repro_gate.reports.findings.logprob_wording import (
 )
 from repro_gate.reports.findings.notes import logprob_notes
 from repro_gate.reports.markdown_findings import figure_block, note_blocks
-from repro_gate.reports.text.format import amount, chance, nats, percent, plural, shifted
+from repro_gate.reports.text.format import nats, plural, shifted
 from repro_gate.reports.text.markdown import Block, code, details, mark, table
 
 
@@ -80,50 +81,18 @@ def _policies(part: LogprobReport) -> Iterator[Block]:
         yield ["### Policies side by side"]
         yield ["Variances are within cells, in nats squared."]
         yield ["*Identical*: the share of draws that repeat a calibration draw to the last digit."]
-        header = ["policy", "model", "temperature", "log-probabilities", "cells", "draws"]
-        figures = ["variance at calibration", "variance now", "identical", "outliers", "verdicts"]
         agreed = logprob_summary.agreements(part)
-        yield table([*header, *figures], map(_policy, part.policies, agreed))
-
-
-def _policy(noise: PolicyNoise, agreement: str) -> list[str]:
-    return [
-        code(noise.policy),
-        code(noise.model),
-        f"{noise.temperature:g}",
-        noise.logprobs.value,
-        str(noise.cells),
-        str(noise.draws),
-        amount(noise.calibration_variance),
-        amount(noise.variance),
-        percent(noise.atom),
-        str(noise.outliers),
-        agreement,
-    ]
+        rows = map(policy_row, part.policies, agreed)
+        yield table(POLICY_COLUMNS, [[*map(code, row[:2]), *row[2:]] for row in rows])
 
 
 def _weights(part: LogprobReport) -> Iterator[Block]:
     if part.weights:
         yield ["### Importance weights"]
         yield [f"{FORMULA}. The effective sample size (ESS) is at most the number of items."]
-        header = ["target / base", "role", "items", "mean log-ratio", "control p", "ESS"]
-        figures = ["largest share", "mean weight", "k-hat"]
-        yield table([*header, *figures], map(_weight, part.weights))
+        rows = map(weight_row, part.weights)
+        yield table(WEIGHT_COLUMNS, [[code(row[0]), *row[1:]] for row in rows])
         yield [f"- {_statement(found)}" for found in part.weights]
-
-
-def _weight(found: WeightReport) -> list[str]:
-    return [
-        code(format_pair(found)),
-        format_role(found),
-        str(found.items),
-        shifted(found.mean_log_ratio),
-        "" if found.control_p is None else chance(found.control_p),
-        format_effective_size(found),
-        percent(found.largest_share),
-        format_mean_weight(found),
-        format_khat(found),
-    ]
 
 
 def _statement(found: WeightReport) -> str:

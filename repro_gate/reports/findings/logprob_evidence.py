@@ -117,12 +117,26 @@ def _ends(axis: _Axis) -> str:
 
 
 def logprob_lines(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
-    """Return the evidence for a verdict."""
+    """Return the evidence for a verdict, with a plot and the tokens that moved."""
     match cell.verdict:
         case Shifted() as verdict:
-            return (*_shifted(verdict, cell), *outlier_lines(cell))
+            figures = (*_draws(cell), *_tokens(verdict.effect.tokens))
+            return (*_before_figures(verdict), *figures, *_after_figures(verdict, cell))
         case Outlying():
             return (*_draws(cell), *outlier_lines(cell))
+        case Agrees() | Invalid() | Unrecorded() | Inconclusive():
+            return lines_without_figures(cell)
+        case _:
+            assert_never(cell.verdict)
+
+
+def lines_without_figures(cell: LogprobCellReport) -> tuple[tuple[str, str], ...]:
+    """Return the same evidence where a plot and a table of tokens are beside it."""
+    match cell.verdict:
+        case Shifted() as verdict:
+            return (*_before_figures(verdict), *_after_figures(verdict, cell))
+        case Outlying():
+            return outlier_lines(cell)
         case Invalid(position=position, count=count):
             place = () if position is None else (("token", f"[{position}] of the response"),)
             return (*place, ("draws", plural(count, "invalid draw")))
@@ -147,16 +161,17 @@ def shift_of(cell: LogprobCellReport) -> float | None:
     return median(cell.totals) - cell.center if cell.totals and cell.center is not None else None
 
 
-def _shifted(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
-    effect = verdict.effect
-    yield "evidence", f"{_format_p_value(effect)}, in both looks"
-    yield from _moved(effect)
-    yield from _draws(cell)
-    yield from _tokens(effect.tokens)
-    if effect.fork is not None:
-        yield "fork", one_line(_fork(effect.fork))
+def _before_figures(verdict: Shifted) -> Iterator[tuple[str, str]]:
+    yield "evidence", f"{_format_p_value(verdict.effect)}, in both looks"
+    yield from _moved(verdict.effect)
+
+
+def _after_figures(verdict: Shifted, cell: LogprobCellReport) -> Iterator[tuple[str, str]]:
+    if verdict.effect.fork is not None:
+        yield "fork", one_line(_fork(verdict.effect.fork))
     if not verdict.provenance:
         yield "changed", "nothing recorded with the baseline"
+    yield from outlier_lines(cell)
 
 
 def _moved(effect: Effect) -> Iterator[tuple[str, str]]:

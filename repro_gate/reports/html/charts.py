@@ -34,6 +34,12 @@ class Kind(StrEnum):
     BACKEND = "backend"
     SESSION = "session"
     GAP = "gap"
+    NOW = "now"
+    """Draws of a check, on a strip."""
+    AWAY = "away"
+    """Those outside the band."""
+    CROSS = "cross"
+    """Outliers, on a strip."""
 
 
 @dataclass(frozen=True, slots=True)
