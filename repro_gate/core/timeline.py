@@ -294,3 +294,18 @@ class Timeline:
         """Yield the sessions that did not end."""
         every = (*self.sessions, *self.empty)
         return (session for session in every if not session.is_closed)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHistory:
+    """What a history has of the cells of a check that do not agree."""
+
+    timelines: tuple[Timeline, ...] = ()
+    """One for each suite with such cells, and of them alone."""
+    left_out: int = 0
+    """Such cells that are in none of them."""
+    problem: str | None = None
+    """Why the history could not be read, untrusted; None if it was."""
+
+    def __post_init__(self) -> None:
+        require_at_least(0, left_out=self.left_out)

@@ -22,7 +22,7 @@ _STATE_CLASSES: Final = {
     Outcome.INCONCLUSIVE: "warn",
     Outcome.FAILED: "bad",
 }
-_KEY: Final = (
+KEY: Final = (
     (Kind.BAND, "allowed by the baseline"),
     (Kind.DRAWS, "draws of a session, or their range"),
     (Kind.MIDDLE, "median of a session"),
@@ -34,6 +34,18 @@ _KEY: Final = (
     (Kind.FINGERPRINT, "other fingerprint"),
     (Kind.BACKEND, "new backend"),
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CellFigure:
+    """A cell over time, with its name and figures."""
+
+    number: int
+    name: str
+    is_alarming: bool
+    """Whether its watch has an alarm of it."""
+    facts: Sequence[tuple[str, str]]
+    chart: Chart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,9 +90,9 @@ def render_history_page(timeline: Timeline) -> str:
         "sections": list(_sections(timeline)),
         "watch": list(words.watch_lines(timeline)),
         "units": words.UNITS,
-        "key": _KEY,
+        "key": KEY,
         "session_chart": charts.sessions(),
-        "cells": list(_cells(timeline, charts)),
+        "cells": list(cell_figures(timeline, charts)),
         "pairs": [_pair(pair, charts) for pair in timeline.pairs if pair.points],
         "weights_legend": words.WEIGHTS_LEGEND,
         "ruinous_columns": words.RUINOUS_COLUMNS,
@@ -124,20 +136,20 @@ def _sections(timeline: Timeline) -> Iterator[tuple[str, str]]:
     yield "sessions", "Sessions"
 
 
-def _cells(timeline: Timeline, charts: Charts) -> Iterator[tuple[str, Sequence[Any]]]:
+def cell_figures(timeline: Timeline, charts: Charts) -> Iterator[tuple[str, Sequence[CellFigure]]]:
     """Yield the cells of each policy."""
     alarming = {alarm.level.stream.cell for alarm in timeline.alarms}
     for policy, lines in groupby(timeline.cells, key=lambda line: line.policy):
         yield (
             policy,
             [
-                {
-                    "number": timeline.cells.index(line),
-                    "name": line.item,
-                    "is_alarming": line.cell in alarming,
-                    "facts": list(words.cell_facts(line)),
-                    "chart": charts.cell(line),
-                }
+                CellFigure(
+                    number=timeline.cells.index(line),
+                    name=line.item,
+                    is_alarming=line.cell in alarming,
+                    facts=tuple(words.cell_facts(line)),
+                    chart=charts.cell(line),
+                )
                 for line in lines
             ],
         )

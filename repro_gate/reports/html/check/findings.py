@@ -5,12 +5,14 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
+from repro_gate.core.logprobs.report import LogprobReport
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.findings.facts import by_effect, known_change
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, severity, token_findings
+from repro_gate.reports.html.check.draws import Drawn, drawn_of
 from repro_gate.reports.html.check.summary import STYLES, Command
 from repro_gate.reports.html.check.tokens import Fork, fork_of
 from repro_gate.reports.text.escape import escape_change
@@ -55,8 +57,10 @@ class Shown:
     more_ids: int
     finding: Finding
     lines: tuple[tuple[str, str], ...]
-    """Figures besides those of the fork."""
+    """Figures besides those of the fork and of the draws."""
     fork: Fork | None
+    drawn: Drawn | None
+    """Of a hosted cell, the first one where there are several."""
     changes: Changes | None
     commands: tuple[Command, ...]
 
@@ -76,19 +80,34 @@ class Findings:
         """Return the number of the finding of each cell of tokens, by `id()` of the cell."""
         return {id(cell): each.number for each in self.shown for cell in each.finding.cells}
 
+    def of_hosted(self) -> dict[str, int]:
+        """Return the number of the finding of each hosted cell, by its id."""
+        hosted = (each for each in self.shown if each.finding.recorded == "baseline")
+        return {name: each.number for each in hosted for name in each.finding.ids}
+
 
 def findings_of(report: GateReport) -> Findings:
     """Return the findings of a report, the worst first."""
-    hosted = (logprob_findings(part, report) for part in report.logprobs)
-    found = sorted([*token_findings(report), *chain.from_iterable(hosted)], key=severity)
-    return Findings(
-        shown=tuple(_shown(number, each) for number, each in enumerate(found[:_MAX_SHOWN], 1)),
-        more=max(0, len(found) - _MAX_SHOWN),
-    )
+    tokens = ((finding, None) for finding in token_findings(report))
+    hosted = chain.from_iterable(_hosted(part, report) for part in report.logprobs)
+    found = sorted([*tokens, *hosted], key=lambda each: severity(each[0]))
+    shown = (_shown(number, *each) for number, each in enumerate(found[:_MAX_SHOWN], 1))
+    return Findings(shown=tuple(shown), more=max(0, len(found) - _MAX_SHOWN))
 
 
-def _shown(number: int, finding: Finding) -> Shown:
+def _hosted(part: LogprobReport, report: GateReport) -> Iterator[tuple[Finding, Drawn | None]]:
+    """Yield the findings of a suite, those on cells with their draws."""
+    cells = {cell.id: cell for cell in part.cells}
+    for finding in logprob_findings(part, report):
+        cell = cells.get(finding.ids[0])
+        # A failed control has the name of its cell.
+        is_of_cell = cell is not None and cell.verdict.word == finding.word
+        yield finding, drawn_of(cell) if cell is not None and is_of_cell else None
+
+
+def _shown(number: int, finding: Finding, drawn: Drawn | None) -> Shown:
     fork = _fork(finding)
+    lines = finding.lines if drawn is None else drawn.lines
     return Shown(
         number=number,
         word=finding.word,
@@ -97,8 +116,9 @@ def _shown(number: int, finding: Finding) -> Shown:
         ids=finding.listed[:_MAX_IDS],
         more_ids=max(0, len(finding.listed) - _MAX_IDS),
         finding=finding,
-        lines=finding.modes if fork is not None else (*finding.modes, *finding.lines),
+        lines=finding.modes if fork is not None else (*finding.modes, *lines),
         fork=fork,
+        drawn=drawn,
         changes=_changes(finding),
         commands=tuple(_commands(finding)),
     )
