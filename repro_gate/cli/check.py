@@ -42,13 +42,15 @@ def run_check(session: Session, options: CheckOptions, *, started: float) -> Exi
         report = _with_logprobs_or_findings(report, workspace, planned.logprobs, options)
     timing = replace(report.timing, wall_s=time.monotonic() - started)
     report = replace(report, timing=timing, repeat_with=session.repeat_options, commit=commit)
+    history = wiring.history_for(workspace, planned.logprobs, report)
+    finish = partial(results.finish, report, options.result, history=history)
     shard = session.selection.shard
     if shard is None:
-        return results.finish(report, options.result)
+        return finish()
     from repro_gate.cli.merge import write_shard_report  # noqa: PLC0415 -- for a shard alone
 
     part = partial(write_shard_report, session, measured, report, options.result.output, shard)
-    return results.finish(report, options.result, write_more=part)
+    return finish(write_more=part)
 
 
 def _check_tokens(

@@ -66,7 +66,8 @@ def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptio
         whole, shards, goldens=workspace.goldens, references=workspace.current_references
     )
     results.prepare_folder(options.output, keeps_shard=True)
-    return results.finish(report, options)
+    history = wiring.history_for(workspace, whole.logprobs, report)
+    return results.finish(report, options, history=history)
 
 
 def _planned_for(shard: FoundShard, session: Session) -> WholePlan:

@@ -19,6 +19,7 @@ from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, rem
 from repro_gate.cli.terminal.console import ci_variable, file_remedy, print_result, reason_of, warn
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
+from repro_gate.core.timeline import KeptHistory
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.summary import render_summary
 from repro_gate.reports.json import summary_data
@@ -95,17 +96,26 @@ def write_failure(
 
 
 def finish(
-    report: GateReport, options: ResultOptions, *, write_more: Callable[[], None] = _no_more
+    report: GateReport,
+    options: ResultOptions,
+    *,
+    history: KeptHistory | None = None,
+    write_more: Callable[[], None] = _no_more,
 ) -> ExitCode:
     """Write the reports, print the result, and return the exit code.
 
-    `write_more` writes further files; it may raise OSError.
+    Args:
+        report: what was found.
+        options: where to write, and what to print.
+        history: for the page of the check.
+        write_more: writes further files; may raise OSError.
     """
     problem: MeasurementUnavailable | None = None
     report_json = None
     code = shell_code(report, options.fail_on)
     try:
-        report_json = _write(report, options.output, write_more)
+        write_more()
+        report_json = _write(report, options.output, history)
     except (OSError, MemoryError) as error:
         # The verdict is still printed, but without its reports it is not a pass.
         problem = _unwritable(options.output, error)
@@ -121,11 +131,10 @@ def _text_of(result: CheckResult) -> str:
     return report_text(result, summary_data(result))
 
 
-def _write(report: GateReport, output: Path, write_more: Callable[[], None]) -> str:
+def _write(report: GateReport, output: Path, history: KeptHistory | None) -> str:
     """Write the reports, and return the text of report.json."""
-    write_more()
     digests = _write_observed(report, output)
-    for name, render in wiring.REPORTS.items():
+    for name, render in wiring.reports_with(history).items():
         write_atomically(output / name, render(report))
     # Last, because it has the digests of the rest.
     report_json = _text_of(result_of(report, observed=digests))

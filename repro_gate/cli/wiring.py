@@ -3,10 +3,11 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -23,26 +24,29 @@ from repro_gate.adapters.files.watches import WATCHES
 from repro_gate.adapters.models.files import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
+from repro_gate.cli.paths import history_folder
 from repro_gate.cli.session import Session
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
 from repro_gate.core.report import GateReport
+from repro_gate.core.timeline import KeptHistory
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import Progress, RunLog, Scorer
 from repro_gate.reports.junit import render_junit
 from repro_gate.reports.markdown import render_markdown
 
 
-def _render_html(report: GateReport) -> str:
+def _render_html(report: GateReport, history: KeptHistory | None = None) -> str:
     # The template engine takes a fifth of a second to import, and `record` needs no page.
     from repro_gate.reports.html.check.page import render_html  # noqa: PLC0415
 
-    return render_html(report)
+    return render_html(report, history=history)
 
 
+_PAGE: Final = "report.html"
 REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
     "report.md": render_markdown,
-    "report.html": _render_html,
+    _PAGE: _render_html,
     "junit.xml": render_junit,
 }
 """The reports besides report.json, which has the digests of the observed goldens.
@@ -51,6 +55,11 @@ REPORTS: Final[Mapping[str, Callable[[GateReport], str]]] = {
 """
 SNAPSHOT_FOLDERS: Final = (GOLDENS, BASELINES, REFERENCES, WATCHES)
 """The folders of the snapshots, with one folder for each profile or source."""
+
+
+def reports_with(history: KeptHistory | None) -> Mapping[str, Callable[[GateReport], str]]:
+    """Return the reports, of which the page shows a history."""
+    return {**REPORTS, _PAGE: partial(_render_html, history=history)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +106,19 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
         pins=pins,
         models=CachedModels(beside=folder, cache=_cache() / "models", pins=pinned),
     )
+
+
+def history_for(
+    workspace: Workspace, plans: Sequence[LogprobPlan], report: GateReport
+) -> KeptHistory | None:
+    """Return what the history has of the cells that do not agree; None without a history."""
+    folder = history_folder(None, workspace.session.selection.config)
+    if not (report.logprobs and folder.is_dir()):
+        return None
+    # It imports a database and what draws charts, and most checks have no history.
+    from repro_gate.cli.history.kept import kept_history  # noqa: PLC0415
+
+    return kept_history(folder, workspace, plans, report)
 
 
 def ports_for_check(

@@ -36,6 +36,7 @@ from repro_gate.core.report import (
     UnfinishedCheck,
 )
 from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.timeline import KeptHistory
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.comparison import ForcedTokens, Position, Shifts
 from repro_gate.core.tokens.controls import ControlReport
@@ -156,6 +157,7 @@ MODEL_FILE = ModelFile(path=Path("x"), sha256="0" * 64, states=(STATE,))
 SAMPLES: tuple[object, ...] = (
     probe_report_of(ALL_ABILITIES),
     report_of(),
+    KeptHistory(left_out=1),
     change_groups(report_of()),
     (ACCEPT_COMMENT, PULL_HEAD, REPORT_ARTIFACT),
     Suspect(

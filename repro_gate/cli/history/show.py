@@ -64,8 +64,8 @@ def run_show(options: ShowOptions, config: Path | None, history: Path) -> ExitCo
             plan.suite,
             history=reader,
             cells=_chosen(reader, plan, options.cells),
-            baselines=_baselines(workspace.baselines, plan.cells),
-            watch=_status(workspace, plan, reader),
+            baselines=baselines_of(workspace.baselines, plan.cells),
+            watch=watch_status(workspace, plan, reader),
         )
     if not timeline.sessions and not timeline.empty:
         raise NothingSelected(
@@ -123,7 +123,7 @@ def _chosen(
     return chosen
 
 
-def _baselines(files: BaselineFiles, cells: Collection[LogprobCell]) -> Mapping[str, Baseline]:
+def baselines_of(files: BaselineFiles, cells: Collection[LogprobCell]) -> Mapping[str, Baseline]:
     """Return the baselines of the cells as they are defined now, by id."""
     recorded = {source: files.recorded(source) for source in files.sources()}
     found: dict[str, Baseline] = {}
@@ -139,7 +139,7 @@ def _baselines(files: BaselineFiles, cells: Collection[LogprobCell]) -> Mapping[
     return found
 
 
-def _status(
+def watch_status(
     workspace: wiring.Workspace, plan: LogprobPlan, reader: HistoryReader
 ) -> WatchStatus | None:
     """Return the status of the watch of a suite; None when none is open."""

@@ -2,11 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from repro_gate.core.logprobs.report import LogprobCellReport
-from repro_gate.core.logprobs.verdicts import Agrees, Effect, Invalid, Outlying, Shifted, TokenShift
-from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.logprobs.verdicts import Agrees, Effect, Shifted, TokenShift
 from repro_gate.reports.findings.logprob_evidence import lines_without_figures
 from repro_gate.reports.html.strip import Marks, Strip, strip_paths
 from repro_gate.reports.html.svg import Axis
@@ -34,15 +33,10 @@ class Draws:
 
 def effect_of(cell: LogprobCellReport) -> Effect | None:
     """Return the significant change of a cell; None without one."""
-    match cell.verdict:
-        case Shifted(effect=effect):
-            return effect
-        case Agrees(changed=changed):
-            return changed
-        case Outlying() | Invalid() | Unrecorded() | Inconclusive():
-            return None
-        case _:
-            assert_never(cell.verdict)
+    verdict = cell.verdict
+    if isinstance(verdict, Shifted):
+        return verdict.effect
+    return verdict.changed if isinstance(verdict, Agrees) else None
 
 
 def draws_of(cell: LogprobCellReport) -> Draws | None:
