@@ -17,7 +17,7 @@ from repro_gate.reports.html.text import text_of_bytes
 
 _BLOCK: Final = 100
 """Rows of a table that a browser need not lay out while they are out of sight."""
-_START: Final = 60
+_START: Final = 80
 """Characters of an output that a row shows; the rest unfolds."""
 
 

@@ -67,7 +67,7 @@ def test_an_output_is_complete(
     long, short = (cell_report(Match(), generation=generation(text)) for text in ("ab " * 40, "ab"))
     (row,), (brief,) = (shown(gate_report(each))[0].blocks[0] for each in (long, short))
 
-    assert (len(row.start), row.start + row.rest) == (60, row.output)
+    assert (len(row.start), row.start + row.rest) == (80, row.output)
     assert (brief.start, brief.rest) == (" ab", "")
 
 
