@@ -115,7 +115,7 @@ def finish(
     code = shell_code(report, options.fail_on)
     try:
         write_more()
-        report_json = _write(report, options.output, history)
+        report_json = write_reports(report, options.output, history)
     except (OSError, MemoryError) as error:
         # The verdict is still printed, but without its reports it is not a pass.
         problem = _unwritable(options.output, error)
@@ -131,8 +131,8 @@ def _text_of(result: CheckResult) -> str:
     return report_text(result, summary_data(result))
 
 
-def _write(report: GateReport, output: Path, history: KeptHistory | None) -> str:
-    """Write the reports, and return the text of report.json."""
+def write_reports(report: GateReport, output: Path, history: KeptHistory | None = None) -> str:
+    """Write the reports, and return the text of report.json; raises OSError."""
     digests = _write_observed(report, output)
     for name, render in wiring.reports_with(history).items():
         write_atomically(output / name, render(report))

@@ -245,6 +245,13 @@ class Plan:
         """Return the modes of a cell."""
         return self.suites[cell].modes
 
+    def of(self, cells: Iterable[Cell]) -> "Plan":
+        """Return the plan of some of its cells, in their order."""
+        suites = {cell: self.suites[cell] for cell in cells}
+        wanted = {cell.model for cell in suites}
+        models = {name: model for name, model in self.models.items() if name in wanted}
+        return replace(self, suites=suites, models=models)
+
     @property
     def alone(self) -> "Plan":
         """The plan without modes."""

@@ -40,6 +40,11 @@ def render_terminal(report: GateReport, console: Console) -> None:
         console.print(text, soft_wrap=True)
 
 
+def format_finding(finding: Finding) -> str:
+    """Return a finding as the terminal shows it, without colours."""
+    return "\n".join(text.plain for text in _finding(finding)).rstrip()
+
+
 def style(outcome: Outcome) -> str:
     """Return the style of an outcome."""
     match outcome:

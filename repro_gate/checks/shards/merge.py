@@ -34,7 +34,7 @@ def merge_shards(
     """
     ordered = sorted(shards, key=lambda found: found.report.shard.index)
     require_complete(plan, ordered)
-    measured = joined(_measurement_of(found.report) for found in ordered)
+    measured = joined(measurement_of(found.report) for found in ordered)
     reports = [found.report for found in ordered]
     committed = read_committed(goldens, references, plan=plan.tokens, measured=measured)
     judged = judge_tokens(
@@ -55,7 +55,8 @@ def merge_shards(
     )
 
 
-def _measurement_of(report: ShardReport) -> Measurement:
+def measurement_of(report: ShardReport) -> Measurement:
+    """Return the measurements of a shard, without their times."""
     return Measurement(
         engines=list(report.engines),
         models=dict(report.models),

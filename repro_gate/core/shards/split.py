@@ -63,7 +63,7 @@ class WholePlan:
         count = len(cells)
         whole = cells if self.tokens.whole is None else self.tokens.whole
         return WholePlan(
-            tokens=replace(_only(self.tokens, cells[mine.start : mine.stop]), whole=whole),
+            tokens=replace(self.tokens.of(cells[mine.start : mine.stop]), whole=whole),
             logprobs=suites[max(mine.start - count, 0) : max(mine.stop - count, 0)],
         )
 
@@ -109,15 +109,6 @@ def _tokens_of(plan: Plan, cell: Cell) -> int:
 def _tokens_in(plan: LogprobPlan) -> int:
     lengths = (len(cell.prefix) + len(cell.given_response) for cell in plan.cells)
     return plan.suite.tolerance.draws * sum(1 + n // _CHARACTERS_PER_TOKEN for n in lengths)
-
-
-def _only(plan: Plan, cells: Sequence[Cell]) -> Plan:
-    wanted = {cell.model for cell in cells}
-    return replace(
-        plan,
-        suites={cell: plan.suites[cell] for cell in cells},
-        models={name: model for name, model in plan.models.items() if name in wanted},
-    )
 
 
 def _on(plan: Plan, device: str) -> Plan:
