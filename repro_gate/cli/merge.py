@@ -19,10 +19,10 @@ from repro_gate.core.tokens.measurement import Measurement
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 
 
-def shard_report_of(
-    session: Session, measured: Measurement, report: GateReport, shard: Shard
-) -> ShardReport:
-    """Return the measurements of a shard, to be judged when all are together."""
+def write_shard_report(
+    session: Session, measured: Measurement, report: GateReport, output: Path, shard: Shard
+) -> None:
+    """Write the measurements of a shard, for `merge`."""
     chosen = session.selection
     identity = PlanIdentity(
         digest=session.full_plan().digest,
@@ -33,7 +33,7 @@ def shard_report_of(
         options=session.repeat_options,
     )
     cells = session.plan().tokens.cells
-    return ShardReport(
+    shard_report = ShardReport(
         tool_version=report.tool_version,
         started_at=report.started_at,
         shard=shard,
@@ -49,13 +49,7 @@ def shard_report_of(
         notes=report.notes,
         commit=report.commit,
     )
-
-
-def write_shard_report(
-    session: Session, measured: Measurement, report: GateReport, output: Path, shard: Shard
-) -> None:
-    """Write the measurements of a shard, for `merge`."""
-    write_shard(output, shard_report_of(session, measured, report, shard))
+    write_shard(output, shard_report)
 
 
 def run_merge(folders: Sequence[Path], config: Path | None, options: ResultOptions) -> ExitCode:

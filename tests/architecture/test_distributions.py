@@ -115,6 +115,11 @@ def test_a_check_runs_from_a_distribution(installed: Path, tmp_path: Path) -> No
     _ran(installed, "repro-gate", "update-snapshots", "--yes", folder=folder)
 
     assert "passed: 4 match" in _ran(installed, "repro-gate", "check", folder=folder)
+    # Pytest finds the plugin by its entry point.
+    ran = _ran(
+        installed, "python", "-m", "pytest", "--repro-gate", "repro-gate.toml", folder=folder
+    )
+    assert "passed: 4 match" in ran
 
 
 def test_a_source_distribution_builds_the_same_wheel(

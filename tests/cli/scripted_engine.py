@@ -47,6 +47,7 @@ def main() -> None:
             "prompt": _text(params.get("prompt")),
             "response": _text(params.get("response")),
             "seed": params.get("seed"),
+            "device": params.get("device"),
         }
         rule = _rule(script, {**asked, "time": _logged(script, asked)})
         answer = {"protocol": _PROTOCOL, "id": request["id"]}

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from rich.console import Console
@@ -15,26 +16,29 @@ from rich.console import Console
 from repro_gate.checks.engine_worker import EngineWorker
 from repro_gate.checks.tokens.runner import CheckPorts
 from repro_gate.cli import wiring
+from repro_gate.cli.session import Selection, open_session
 from repro_gate.cli.terminal.progress import shown_progress
 from repro_gate.core.matrix import plan
 from repro_gate.core.tokens.golden import Golden
 from repro_gate.core.tokens.verification import Verification
 from repro_gate.errors import MeasurementUnavailable
 from repro_gate.ports import VerifyRequest
-from tests.golden.conftest import WORKSPACE
+
+_CONFIG = Path(__file__).parents[2] / "repro-gate.toml"
+_WORKSPACE = wiring.workspace_for(open_session(Selection(config=_CONFIG)))
 
 
 @pytest.fixture(name="ports")
 def _ports() -> Iterator[CheckPorts]:
     with shown_progress(Console(stderr=True), quiet=True) as progress:
-        yield wiring.ports_for_check(WORKSPACE, progress=progress)
+        yield wiring.ports_for_check(_WORKSPACE, progress=progress)
 
 
 def _verified(
     suite: str, ports: CheckPorts, *, seed_shift: int = 0
 ) -> Iterator[tuple[Golden, Verification]]:
     """Yield the goldens of a suite for this machine, each with its verification."""
-    asked = plan(WORKSPACE.matrix, suites=[suite])
+    asked = plan(_WORKSPACE.matrix, suites=[suite])
     for model in asked.models.values():
         worker = EngineWorker(
             model.engine, starter=ports.starter, files=ports.files, clock=time.monotonic

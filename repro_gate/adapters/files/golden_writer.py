@@ -34,8 +34,9 @@ class GoldenExtension(JSONSnapshotExtension):
 
     @classmethod
     def get_file_basename(cls, *, test_location: PyTestLocation, index: object) -> str:
-        """Return the cell id, which is the id of the test's parameter."""
-        del index
+        """Return the cell id: the name of the snapshot, or the id of the test's parameter."""
+        if isinstance(index, str):
+            return index
         _, _, cell_id = test_location.snapshot_name.rstrip("]").partition("[")
         return cell_id
 

@@ -115,7 +115,7 @@ def read_committed(
     Raises:
         InputInvalid: goldens or references are broken; the message names each golden.
     """
-    orphans = () if plan.is_part else _orphans(plan, measured, goldens)
+    orphans = () if plan.is_part else find_orphans(plan, measured, goldens)
     found = _read_goldens(plan, measured, goldens)
     if references is None:
         return Committed(goldens=found, orphans=tuple(orphans))
@@ -244,7 +244,8 @@ def _golden_profiles(plan: Plan, measured: Measurement) -> set[str]:
     return {profile for profile in profiles if profile is not None}
 
 
-def _orphans(plan: Plan, measured: Measurement, goldens: GoldenReader) -> list[Orphan]:
+def find_orphans(plan: Plan, measured: Measurement, goldens: GoldenReader) -> list[Orphan]:
+    """Return the goldens of the measured profiles that no cell of the matrix uses."""
     # Goldens of another profile are checked there.
     own = {plan.model_of(cell).engine.name for cell in plan.cells if not plan.suites[cell].against}
     profiles = {profile for engine, profile in measured.profiles.items() if engine in own}
