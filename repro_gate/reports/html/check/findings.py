@@ -1,11 +1,11 @@
 """The findings of both gates, for a reader who has the first one open."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Final
+from typing import Final, TypeAlias
 
-from repro_gate.core.logprobs.report import LogprobReport
+from repro_gate.core.logprobs.report import LogprobCellReport, LogprobReport
 from repro_gate.core.report import CellReport, GateReport
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Unrecorded
@@ -13,7 +13,7 @@ from repro_gate.reports.findings.facts import by_effect, known_change
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, severity, token_findings
 from repro_gate.reports.html.check.draws import Drawn, drawn_of
-from repro_gate.reports.html.check.summary import STYLES, Command
+from repro_gate.reports.html.check.summary import STYLES, Command, named
 from repro_gate.reports.html.check.tokens import Fork, fork_of
 from repro_gate.reports.text.escape import escape_change
 
@@ -21,6 +21,9 @@ _MAX_SHOWN: Final = 200
 """Findings; each has a table of tokens, which takes a browser time."""
 _MAX_IDS: Final = 200
 _MAX_CHANGES: Final = 60
+
+Cells: TypeAlias = tuple[CellReport, ...] | tuple[LogprobCellReport, ...]
+"""Of one gate."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,12 @@ class Shown:
     ids: tuple[str, ...]
     """Of the cells or goldens, where there are several."""
     more_ids: int
+    suites: str
+    """Untrusted, as all texts from here on."""
+    models: str
+    """Models of tokens, or policies."""
     finding: Finding
+    cells: Cells
     lines: tuple[tuple[str, str], ...]
     """Figures besides those of the fork and of the draws."""
     fork: Fork | None
@@ -77,36 +85,58 @@ class Findings:
         return bool(self.shown)
 
     def of_cells(self) -> dict[int, int]:
-        """Return the number of the finding of each cell of tokens, by `id()` of the cell."""
-        return {id(cell): each.number for each in self.shown for cell in each.finding.cells}
-
-    def of_hosted(self) -> dict[str, int]:
-        """Return the number of the finding of each hosted cell, by its id."""
-        hosted = (each for each in self.shown if each.finding.recorded == "baseline")
-        return {name: each.number for each in hosted for name in each.finding.ids}
+        """Return the number of the finding of each cell of both gates, by `id()` of the cell."""
+        return {id(cell): each.number for each in self.shown for cell in each.cells}
 
 
 def findings_of(report: GateReport) -> Findings:
     """Return the findings of a report, the worst first."""
-    tokens = ((finding, None) for finding in token_findings(report))
     hosted = chain.from_iterable(_hosted(part, report) for part in report.logprobs)
-    found = sorted([*tokens, *hosted], key=lambda each: severity(each[0]))
-    shown = (_shown(number, *each) for number, each in enumerate(found[:_MAX_SHOWN], 1))
+    sources = [*map(_of_tokens, token_findings(report)), *hosted]
+    found = sorted(sources, key=lambda each: severity(each.finding))
+    shown = (_shown(number, each) for number, each in enumerate(found[:_MAX_SHOWN], 1))
     return Findings(shown=tuple(shown), more=max(0, len(found) - _MAX_SHOWN))
 
 
-def _hosted(part: LogprobReport, report: GateReport) -> Iterator[tuple[Finding, Drawn | None]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Source:
+    """A finding with its cells and their names."""
+
+    finding: Finding
+    suites: Iterable[str]
+    models: Iterable[str]
+    cells: Cells
+    drawn: Drawn | None = None
+
+
+def _of_tokens(finding: Finding) -> _Source:
+    cells = finding.cells
+    return _Source(
+        finding=finding,
+        suites=(each.suite for each in cells),
+        models=(each.cell.model for each in cells),
+        cells=cells,
+    )
+
+
+def _hosted(part: LogprobReport, report: GateReport) -> Iterator[_Source]:
     """Yield the findings of a suite, those on cells with their draws."""
-    cells = {cell.id: cell for cell in part.cells}
+    by_id = {cell.id: cell for cell in part.cells}
     for finding in logprob_findings(part, report):
-        cell = cells.get(finding.ids[0])
+        named = [by_id[name] for name in finding.ids if name in by_id]
         # A failed control has the name of its cell.
-        is_of_cell = cell is not None and cell.verdict.word == finding.word
-        yield finding, drawn_of(cell) if cell is not None and is_of_cell else None
+        cells = tuple(cell for cell in named if cell.verdict.word == finding.word)
+        yield _Source(
+            finding=finding,
+            suites=[part.suite],
+            models=(cell.cell.policy.name for cell in cells),
+            cells=cells,
+            drawn=drawn_of(cells[0]) if cells else None,
+        )
 
 
-def _shown(number: int, finding: Finding, drawn: Drawn | None) -> Shown:
-    fork = _fork(finding)
+def _shown(number: int, source: _Source) -> Shown:
+    finding, drawn, fork = source.finding, source.drawn, _fork(source.finding)
     lines = finding.lines if drawn is None else drawn.lines
     return Shown(
         number=number,
@@ -115,7 +145,10 @@ def _shown(number: int, finding: Finding, drawn: Drawn | None) -> Shown:
         subject=finding.subject,
         ids=finding.listed[:_MAX_IDS],
         more_ids=max(0, len(finding.listed) - _MAX_IDS),
+        suites=named(source.suites),
+        models=named(source.models),
         finding=finding,
+        cells=source.cells,
         lines=finding.modes if fork is not None else (*finding.modes, *lines),
         fork=fork,
         drawn=drawn,

@@ -125,12 +125,12 @@ class Hosted:
     weight_columns: Sequence[str] = WEIGHT_COLUMNS
 
 
-def hosted_of(report: GateReport, findings: Mapping[str, int]) -> Hosted | None:
+def hosted_of(report: GateReport, findings: Mapping[int, int]) -> Hosted | None:
     """Return the suites of log-probabilities of a report; None without any.
 
     Args:
         report: what was found.
-        findings: by the id of a cell, the number of its finding on the page.
+        findings: by `id()` of a cell, the number of its finding on the page.
     """
     numbers = count(1)
     suites = [_suite(part, report, findings, numbers) for part in report.logprobs]
@@ -138,7 +138,7 @@ def hosted_of(report: GateReport, findings: Mapping[str, int]) -> Hosted | None:
 
 
 def _suite(
-    part: LogprobReport, report: GateReport, findings: Mapping[str, int], numbers: Iterator[int]
+    part: LogprobReport, report: GateReport, findings: Mapping[int, int], numbers: Iterator[int]
 ) -> HostedSuite:
     test = part.suite_test
     outcome, claim = outcome_of_suite_test(test.verdict), describe_suite_test(test).sentence
@@ -160,7 +160,7 @@ def _suite(
 
 
 def _policies(
-    part: LogprobReport, findings: Mapping[str, int], numbers: Iterator[int]
+    part: LogprobReport, findings: Mapping[int, int], numbers: Iterator[int]
 ) -> Iterator[HostedPolicy]:
     for policy, cells in groupby(part.cells, key=lambda cell: cell.cell.policy.name):
         rows = [_row(cell, findings) for cell in cells]
@@ -171,13 +171,13 @@ def _policies(
         )
 
 
-def _row(cell: LogprobCellReport, findings: Mapping[str, int]) -> HostedRow:
+def _row(cell: LogprobCellReport, findings: Mapping[int, int]) -> HostedRow:
     draws, effect = draws_of(cell), effect_of(cell)
     shift = shift_of(cell) if effect is None else effect.deciding.shift
     agrees = isinstance(cell.verdict, Agrees)
     return HostedRow(
         item=cell.cell.item.name,
-        finding=None if agrees else findings.get(cell.id),
+        finding=None if agrees else findings.get(id(cell)),
         word=cell.verdict.word,
         outcome=outcome_of_verdict(cell.verdict),
         is_changed=agrees and effect is not None,

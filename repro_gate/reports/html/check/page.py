@@ -64,7 +64,7 @@ def _sections(report: GateReport, history: KeptHistory | None) -> Iterator[Secti
     yield Section("causes", "Causes", causes_of(report, findings), is_filtered=False)
     yield Section("findings", "Findings", findings)
     yield Section("grades", "Distance from harmless changes", grades_of(report))
-    yield Section("hosted", "Log-probabilities", hosted_of(report, findings.of_hosted()))
+    yield Section("hosted", "Log-probabilities", hosted_of(report, findings.of_cells()))
     yield Section("history", "History", history_of(history))
     yield Section("modes", "Modes", modes_of(report))
     yield Section("cells", "Cells", groups_of(report, findings))

@@ -13,7 +13,7 @@
   const entries = [...main.querySelectorAll("tr[data-v], details[data-v]")].map((element) => ({
     element,
     block: element.closest(".block"),
-    group: element.closest(".group"),
+    group: element.closest(".group") ?? undefined,
     isCell: element.tagName === "TR",
     verdict: element.dataset.v,
     read: false,
@@ -23,7 +23,7 @@
   // Reading ten thousand rows takes time, so it is done when they are first searched.
   const read = (entry) => {
     if (entry.read) return;
-    const { element, group } = entry;
+    const { element, group = element } = entry;
     const model = textIn(group, ".m");
     const id = `${model}--${textIn(element, "th")}--seed${textIn(element, ".seed")}`;
     entry.model = model.toLowerCase();

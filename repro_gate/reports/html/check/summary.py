@@ -79,13 +79,13 @@ def _counts(report: GateReport) -> str:
 
 
 def _facts(report: GateReport) -> Iterator[tuple[str, str]]:
-    yield "suites", _named(report.suites)
-    profiles = dict.fromkeys(cell.profile for cell in report.cells if cell.profile)
+    yield "suites", named(report.suites) or "none"
+    profiles = named(cell.profile for cell in report.cells if cell.profile)
     if profiles:
-        yield "profile", _named(profiles)
-    machines = dict.fromkeys(filter(None, map(_machine, report.engines)))
+        yield "profile", profiles
+    machines = named(filter(None, map(_machine, report.engines)))
     if machines:
-        yield "machine", _named(machines)
+        yield "machine", machines
     if report.cells:
         yield "runs", summary.format_runs(report.cells)
     yield "started", report.started_at
@@ -99,11 +99,12 @@ def _machine(engine: EngineReport) -> str | None:
     return next((engine.facts[name] for name in _MACHINE if name in engine.facts), None)
 
 
-def _named(names: Iterable[str]) -> str:
-    listed = list(names)
+def named(names: Iterable[str]) -> str:
+    """Return the first of the names, each once, and the number of the rest; empty without any."""
+    listed = list(dict.fromkeys(names))
     more = len(listed) - _MAX_NAMED
     shown = ", ".join(listed[:_MAX_NAMED])
-    return f"{shown} and {more} more" if more > 0 else shown or "none"
+    return f"{shown} and {more} more" if more > 0 else shown
 
 
 def _commands(report: GateReport) -> Iterator[Command]:

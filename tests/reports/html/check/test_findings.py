@@ -134,3 +134,30 @@ def test_findings_of_both_gates_are_together(
     assert {"drift", "outlier", "invalid", "weights", "control", "orphaned"} <= set(words)
     assert not findings_of(replace(both, cells=(), orphans=(), controls=(), logprobs=()))
     assert isinstance(findings_of(both), Findings)
+
+
+def test_a_finding_names_its_suite_and_model(
+    rich_report: GateReport, rich_logprob_report: GateReport
+) -> None:
+    """So that it can be filtered by them, as its cells can; an orphan has neither."""
+    tokens, hosted = findings_of(rich_report), findings_of(rich_logprob_report)
+    orphan = next(each for each in tokens.shown if each.word == "orphaned")
+
+    assert (tokens.shown[0].suites, tokens.shown[0].models) == ("embedded", "tiny-qwen2")
+    assert (hosted.shown[1].suites, hosted.shown[1].models) == ("hosted", "base")
+    assert (orphan.suites, orphan.models) == ("", "")
+
+
+def test_cells_of_two_suites_have_findings_of_their_own(rich_logprob_report: GateReport) -> None:
+    """Also where their ids are the same."""
+    (part,) = rich_logprob_report.logprobs
+    twice = replace(part, suite="other", cells=tuple(map(replace, part.cells)))
+    report = replace(rich_logprob_report, logprobs=(part, twice))
+    numbers = findings_of(report).of_cells()
+
+    shared = [
+        (numbers.get(id(a)), numbers.get(id(b)))
+        for a, b in zip(part.cells, twice.cells, strict=True)
+    ]
+    assert all(one != other for one, other in shared if one is not None)
+    assert len(numbers) == 2 * sum(one is not None for one, _ in shared)

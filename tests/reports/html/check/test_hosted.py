@@ -14,7 +14,9 @@ Build = Callable[..., GateReport]
 
 def shown(report: GateReport, **findings: int) -> Hosted:
     """Return what the page shows, which is not nothing."""
-    found = hosted_of(report, {name.replace("_", "-"): place for name, place in findings.items()})
+    numbers = {name.replace("_", "-"): place for name, place in findings.items()}
+    cells = [cell for part in report.logprobs for cell in part.cells if cell.id in numbers]
+    found = hosted_of(report, {id(cell): numbers[cell.id] for cell in cells})
     assert found is not None
     return found
 
