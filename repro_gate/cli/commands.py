@@ -267,6 +267,15 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             envvar="REPRO_GATE_ARTIFACT_URL",
         ),
     ] = None,
+    page_url: Annotated[
+        str | None,
+        typer.Option(
+            "--page-url",
+            metavar="URL",
+            help="Link that opens report.html in a browser.",
+            envvar="REPRO_GATE_PAGE_URL",
+        ),
+    ] = None,
     running: Annotated[
         bool,
         typer.Option(
@@ -302,6 +311,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             name=name,
             artifact=artifact,
             artifact_url=artifact_url,
+            page_url=page_url,
             running=running,
             from_workflow_run=from_workflow_run,
         )

@@ -43,6 +43,8 @@ class CiRun:
     """The event that triggered the run, such as `merge_group`; empty when unknown."""
     artifact: str | None = None
     """The name of the uploaded report artifact; None when nothing was uploaded."""
+    page_url: str | None = None
+    """Where a browser opens the page of the report; None when it was not uploaded."""
     pull_request: int | None = None
     """From the event; None when it has to be looked up."""
     from_fork: bool = False

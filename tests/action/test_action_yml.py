@@ -16,7 +16,12 @@ _INPUTS = listed(_PAGE.sections()["Inputs"])
 _STEPS = steps_of(ACTION)
 _COMMANDS = [step for step in _STEPS if step.command is not None]
 _GIVEN_BY_THE_ACTION = frozenset(
-    {"REPRO_GATE_ARTIFACT", "REPRO_GATE_ARTIFACT_URL", "REPRO_GATE_OUTPUT"}
+    {
+        "REPRO_GATE_ARTIFACT",
+        "REPRO_GATE_ARTIFACT_URL",
+        "REPRO_GATE_OUTPUT",
+        "REPRO_GATE_PAGE_URL",
+    }
 )
 """Options that the action itself sets: nobody needs an input for them."""
 
@@ -196,7 +201,7 @@ def test_no_upload_replaces_one_of_its_own_attempt() -> None:
         if step.get("uses", "").startswith("actions/upload-artifact@")
     ]
     uploaded = {
-        step["id"]: (step["with"]["name"], step["with"].get("overwrite")) for step in uploads
+        step["id"]: (step["with"].get("name"), step["with"].get("overwrite")) for step in uploads
     }
     name = "${{ steps.gate.outputs.name }}"
 
@@ -204,6 +209,8 @@ def test_no_upload_replaces_one_of_its_own_attempt() -> None:
         "claim": (f"attempt-${{{{ github.run_attempt }}}}-of-{name}", None),
         "upload": (name, "${{ github.run_attempt > 1 }}"),
         "again": ("${{ steps.gate.outputs.unique-name }}", None),
+        # It has the name of its file, which is that of the uploaded folder.
+        "open": (None, "${{ github.run_attempt > 1 }}"),
     }
     assert all(step["continue-on-error"] is True for step in uploads)
 

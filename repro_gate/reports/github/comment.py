@@ -11,7 +11,7 @@ from repro_gate.core.comments import CiRun, CommentState, Marker
 from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.reports.github.body import headline_of
 from repro_gate.reports.github.fit import Frame, fit, utf16_units
-from repro_gate.reports.github.links import artifact_link, commit_link, run_label
+from repro_gate.reports.github.links import artifact_link, commit_link, page_blocks, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.markdown import Block, code, document
@@ -44,12 +44,12 @@ def render_comment(
         marker: its state becomes that of the result, see `state_of`.
         run: the run that made the result.
         artifact_url: where the files of the report are kept, if anywhere.
-        limit: in UTF-16 units, at least 2,000.
+        limit: in UTF-16 units, at least 2,500.
     """
     marker = replace(marker, state=state_of(result, run))
     headline = headline_of(result, run, was_found=marker.found)
     frame = Frame(
-        head=[[str(marker)], [f"### {headline.title}"], headline.lead],
+        head=[[str(marker)], [f"### {headline.title}"], headline.lead, *page_blocks(run)],
         notice=lambda omitted: omission_notice(omitted, run, artifact_url),
         foot=_foot(sources(result, run, artifact_url), marker),
     )

@@ -8,7 +8,7 @@ from repro_gate.reports.text.markdown import Block, document
 
 Size = Callable[[str], int]
 
-MIN_LIMIT = 2_000
+MIN_LIMIT = 2_500
 """Enough for any title, notice and footer."""
 
 

@@ -27,7 +27,7 @@ def render_issue(status: WatchStatus, *, run: CiRun, limit: int = LIMIT) -> Issu
     Args:
         status: the status of the watch.
         run: the run that found it.
-        limit: in UTF-16 units, at least 2,000.
+        limit: in UTF-16 units, at least 2,500.
     """
     marker = IssueMarker(
         suite=status.suite,

@@ -8,7 +8,7 @@ from repro_gate.core.report import CheckResult, FinishedCheck
 from repro_gate.reports.github.body import headline_of
 from repro_gate.reports.github.comment import omission_notice, sources
 from repro_gate.reports.github.fit import Frame, fit, utf8_bytes
-from repro_gate.reports.github.links import commit_link, run_label
+from repro_gate.reports.github.links import commit_link, page_blocks, run_label
 from repro_gate.reports.github.state import state_of
 from repro_gate.reports.markdown import render_markdown
 from repro_gate.reports.text.escape import clipped
@@ -28,9 +28,9 @@ def render_job_summary(
         result: what the check left behind; None when it left nothing.
         run: the run that made the result; not always the one that publishes it.
         note: what went wrong with the comment; untrusted text.
-        limit: in bytes, at least 2,000.
+        limit: in bytes, at least 2,500.
     """
-    noted = list(_notes(run, note))
+    noted = [*_notes(run, note), *page_blocks(run)]
     if isinstance(result, FinishedCheck) and state_of(result, run) is not CommentState.BROKEN:
         whole = document([*noted, [render_markdown(result.report).removesuffix("\n")]])
         if utf8_bytes(whole) <= limit:

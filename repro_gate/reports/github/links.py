@@ -8,7 +8,7 @@ from typing import Final
 
 from repro_gate.core.comments import CiRun
 from repro_gate.reports.text.escape import clipped
-from repro_gate.reports.text.markdown import code
+from repro_gate.reports.text.markdown import Block, code
 from repro_gate.reports.text.shell import command
 
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,50})?")
@@ -51,6 +51,11 @@ def artifact_link(url: str, run: CiRun, words: str) -> str:
     if is_on_server and _PATH.fullmatch(url.removeprefix(server)):
         return _link(words, url)
     return f"{words} ({code(clipped(url, _MAX_LENGTH))})"
+
+
+def page_blocks(run: CiRun) -> list[Block]:
+    """Return the link that opens the page of the report, if it was uploaded."""
+    return [] if run.page_url is None else [[artifact_link(run.page_url, run, "Open the report")]]
 
 
 def download_command(run: CiRun, artifact: str, folder: str) -> str:

@@ -31,6 +31,12 @@ class Scene:
     """The folder of what the run uploaded."""
 
     @property
+    def reports(self) -> list[Path]:
+        """The artifacts that are folders, in order of their names."""
+        artifacts = self.artifacts.iterdir()
+        return sorted(one for one in artifacts if not one.name.endswith(".html"))
+
+    @property
     def comment(self) -> str:
         """The text of the only comment."""
         (comment,) = self.comments

@@ -30,7 +30,7 @@ def test_each_leg_of_a_matrix_has_an_artifact_and_a_comment(stage: Stage) -> Non
     names = {"repro-gate-gate.one", "repro-gate-gate.two"}
 
     for number, scene in enumerate(scenes, 1):
-        assert {folder.name for folder in scene.artifacts.iterdir()} == names
+        assert {folder.name for folder in scene.reports} == names
         assert _told(scene) == {(name, RunId(number, 1), CommentState.FAILED) for name in names}
         assert _refusals(scene) == 0
 
@@ -42,13 +42,14 @@ def test_legs_that_were_given_one_name_keep_both_results(stage: Stage, attempt: 
     Also in a later attempt, which replaces what the earlier one has left under the name.
     """
     scene = stage.play(1, lambda caller: _in_matrix(caller, _NAMED), attempt=attempt)
-    uploaded = sorted(folder.name for folder in scene.artifacts.iterdir())
+    uploaded = [folder.name for folder in scene.reports]
     reports = [folder for folder in uploaded if not folder.startswith("attempt-")]
 
     assert len(reports) == 2
     assert reports[0] == "gate"
     assert reports[1].startswith("gate-")
     assert {_exit_code(scene.artifacts / name) for name in reports} == {10}
+    assert all((scene.artifacts / f"{name}.html").exists() for name in reports)
     assert [comment.body.count("gh run download 1") for comment in scene.comments] == [1, 1]
     assert all(any(f"--name {name} " in c.body for c in scene.comments) for name in reports)
     assert {state for _, _, state in _told(scene)} == {CommentState.FAILED}
@@ -70,7 +71,7 @@ def test_a_drift_is_not_replaced_by_a_pass_under_its_name(stage: Stage) -> None:
 
     assert "failure" in scene.log.results.values()
     assert [state for _, _, state in _told(scene)] == [CommentState.FAILED]
-    assert sorted(map(_exit_code, scene.artifacts.iterdir())) == [0, 10]
+    assert sorted(map(_exit_code, scene.reports)) == [0, 10]
     assert _refusals(scene) == 1
 
 

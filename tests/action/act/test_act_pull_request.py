@@ -1,6 +1,7 @@
 """One pull request with our action, run after run, on a real runner."""
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -87,13 +88,24 @@ def test_a_drift_is_shown_at_the_line_of_the_golden(story: Story) -> None:
 
 def test_the_report_is_uploaded(story: Story) -> None:
     """The artifact has everything, and the comment links to it."""
-    (artifact,) = story.drifted.artifacts.iterdir()
+    (artifact,) = story.drifted.reports
 
     assert artifact.name == "repro-gate"
     assert {file.name for file in artifact.iterdir()} >= {
         *("junit.xml", "report.json", "report.md"),
     }
-    assert "/actions/runs/12/artifacts/" in story.drifted.comment
+    assert story.drifted.comment.count("/actions/runs/12/artifacts/") == len(("page", "folder"))
+
+
+def test_the_page_is_an_artifact_that_the_comment_and_the_summary_open(story: Story) -> None:
+    """It is the file itself, named for the gate, and also in the folder."""
+    page = story.drifted.artifacts / "repro-gate.html" / "repro-gate.html"
+    (linked,) = re.findall(r"^\[Open the report\]\((.*)\)$", story.drifted.comment, re.MULTILINE)
+    address = story.drifted.log.step("gate", "open").outputs["artifact-url"]
+
+    assert page.read_bytes() == (story.drifted.artifacts / "repro-gate/report.html").read_bytes()
+    assert linked == address
+    assert f"[Open the report]({address})" in story.drifted.log.summaries("gate")
 
 
 def test_the_same_drift_again_renews_the_comment(story: Story) -> None:

@@ -38,6 +38,11 @@ jobs:
         uses: {upload}
         with: {{ name: b, path: missing, if-no-files-found: error }}
       - {{ id: file, uses: {upload}, with: {{ name: c-1, path: read.me }} }}
+      - {{ id: plain, uses: {upload}, with: {{ name: not-heeded, path: read.me, archive: false }} }}
+      - id: plain-folder
+        continue-on-error: true
+        uses: {upload}
+        with: {{ path: .report/inner, archive: false }}
   download:
     needs: upload
     runs-on: self-hosted
@@ -83,7 +88,7 @@ def log(runner: Runner, tmp_path_factory: pytest.TempPathFactory) -> Log:
 
 def test_uploads_end_as_those_of_the_real_action(log: Log) -> None:
     """A second artifact of one name and a missing folder fail where they are asked to."""
-    names = ("hidden", "shown", "again", "nothing", "file")
+    names = ("hidden", "shown", "again", "nothing", "file", "plain", "plain-folder")
     ends = {name: log.step(name).outcome for name in names}
 
     assert ends == {
@@ -92,7 +97,14 @@ def test_uploads_end_as_those_of_the_real_action(log: Log) -> None:
         "again": "failure",
         "nothing": "failure",
         "file": "success",
+        "plain": "success",
+        "plain-folder": "failure",
     }
+
+
+def test_a_file_without_an_archive_gives_the_artifact_its_name(runner: Runner) -> None:
+    """Another name is not heeded."""
+    assert _files(runner.artifact(2, "read.me")) == ["read.me"]
 
 
 def test_a_hidden_folder_is_not_uploaded_unless_asked_for(log: Log, runner: Runner) -> None:
@@ -108,6 +120,7 @@ def test_downloads_lie_where_those_of_the_real_action_do(log: Log) -> None:
         "./all/a/inner/two",
         "./all/a/one",
         "./all/c-1/read.me",
+        "./all/read.me/read.me",
         "./lone/read.me",
         "./merged/.three",
         "./merged/inner/two",

@@ -20,6 +20,7 @@ def test_a_run_that_is_made_again_has_the_newer_report(stage: Stage) -> None:
 
     assert [scene.log.results["gate"] for scene in (first, second)] == ["failure", "success"]
     assert second.log.step("gate", "upload").outcome == "success"
+    assert second.log.step("gate", "open").outcome == "success"
     assert report["exit_code"] == 0
     assert marker is not None
     assert marker.run == RunId(1, 2)
@@ -33,4 +34,5 @@ def test_an_upload_that_fails_changes_no_verdict(stage: Stage) -> None:
 
     assert scene.log.step("gate", "upload").outcome == "failure"
     assert scene.log.results == {"gate": "success"}
+    assert scene.log.step("gate", "open").outcome == "failure"
     assert '"outcome": "passed"' in scene.log.step("later").text

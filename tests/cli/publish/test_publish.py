@@ -40,16 +40,20 @@ def test_the_comment_is_made_once_and_kept_current(
 
 def test_drift_is_published_everywhere(red_job: Job, github: Github) -> None:
     """In the comment, annotation, summary and outputs; nothing else is printed."""
-    ran = red_job.publish("--artifact-url", "https://github.com/octo/gate/actions/runs/1/a/2")
+    address = "https://github.com/octo/gate/actions/runs/1/a"
+    ran = red_job.publish("--artifact-url", f"{address}/2", "--page-url", f"{address}/3")
 
     (body,) = github.world.bodies()
     assert (ran.code, ran.err) == (0, "")
     assert "### ❌ Failed at [`c0ffee0`]" in body
-    assert "\n\n**1 drift**; 3 match.\n\n" in body
-    assert "[full report](https://github.com/octo/gate/actions/runs/1/a/2)" in body
+    assert f"\n\n**1 drift**; 3 match.\n\n[Open the report]({address}/3)\n\n" in body
+    assert f"[full report]({address}/2)" in body
     assert re.match(r"::error file=.*,title=drift%3A tiny--fox--seed1::", ran.out)
     assert ran.out.count("\n") == 1
-    assert red_job.summary().startswith("# Reproducibility report\n\n❌ **Failed**: 1 of 4 cells")
+    opening = (
+        f"[Open the report]({address}/3)\n\n# Reproducibility report\n\n❌ **Failed**: 1 of 4 cells"
+    )
+    assert red_job.summary().startswith(opening)
 
 
 def test_the_outputs_are_those_of_the_action(red_job: Job, github: Github) -> None:

@@ -34,12 +34,12 @@ def sections_of(*sizes: int) -> Sequence[Section]:
 
 def test_everything_is_shown_if_it_fits() -> None:
     """There is no notice."""
-    assert fit(FRAME, sections_of(1, 2), limit=2_000, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
+    assert fit(FRAME, sections_of(1, 2), limit=2_500, size=len) == "head\n\nx\n\nxx\n\nfoot\n"
 
 
 def test_a_large_section_does_not_hide_smaller_ones() -> None:
     """Later sections that fit are shown."""
-    text = fit(FRAME, sections_of(3, 3_000, 2), limit=2_000, size=len)
+    text = fit(FRAME, sections_of(3, 3_000, 2), limit=2_500, size=len)
 
     assert text == "head\n\nxxx\n\nxx\n\ncut: 1 of 3 findings\n\nfoot\n"
 
@@ -48,7 +48,7 @@ def test_omitted_sections_are_named() -> None:
     """Findings are counted first; each name is listed once."""
     long = "x" * 3_000
     tables = [Section(name="models", block=[long])] * 2
-    text = fit(FRAME, [*tables, Section(block=[long])], limit=2_000, size=len)
+    text = fit(FRAME, [*tables, Section(block=[long])], limit=2_500, size=len)
 
     assert text == "head\n\ncut: 1 of 1 finding, models\n\nfoot\n"
 
@@ -56,13 +56,13 @@ def test_omitted_sections_are_named() -> None:
 def test_a_cut_without_findings_does_not_count_them() -> None:
     """All findings are shown."""
     text = fit(
-        FRAME, [*sections_of(1), Section(name="models", block=["x" * 3_000])], limit=2_000, size=len
+        FRAME, [*sections_of(1), Section(name="models", block=["x" * 3_000])], limit=2_500, size=len
     )
 
     assert text == "head\n\nx\n\ncut: models\n\nfoot\n"
 
 
-@given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_000, 4_000))
+@given(sizes=st.lists(st.integers(1, 900), max_size=9), limit=st.integers(2_500, 4_000))
 def test_the_limit_is_kept_and_used(sizes: list[int], limit: int) -> None:
     """No omitted section would have fitted."""
     text = fit(FRAME, sections_of(*sizes), limit=limit, size=len)
@@ -75,8 +75,8 @@ def test_the_limit_is_kept_and_used(sizes: list[int], limit: int) -> None:
 
 def test_too_small_a_limit_is_refused() -> None:
     """It is a programming error."""
-    with pytest.raises(ValueError, match="the limit must be at least 2000, got 1999"):
-        fit(FRAME, (), limit=1_999, size=len)
+    with pytest.raises(ValueError, match="the limit must be at least 2500, got 2499"):
+        fit(FRAME, (), limit=2_499, size=len)
 
 
 def test_sizes_are_those_of_github() -> None:
@@ -92,6 +92,7 @@ def test_the_largest_frame_fits_into_the_smallest_limit() -> None:
         server_url=f"https://{'a' * 40}.example.com:65535/github",
         repository=f"{'o' * 39}/{'r' * 100}",
     )
+    run = replace(run, page_url=f"{run.server_url}/{'a' * 150}")
     marker = replace(MARKER, name="n" * 100, run=run.id)
     report = replace(rich_report_of(), logprobs=(rich_logprobs_of(),) * 9, tool_version="v" * 99)
     body = render_comment(
@@ -99,16 +100,16 @@ def test_the_largest_frame_fits_into_the_smallest_limit() -> None:
         marker=marker,
         run=run,
         artifact_url=f"{run.server_url}/{'a' * 150}",
-        limit=2_000,
+        limit=2_500,
     )
 
-    assert utf16_units(body) <= 2_000
+    assert utf16_units(body) <= 2_500
     assert body.startswith(f"{marker}\n\n### ❌ Failed at ")
     assert "**Omitted** to fit GitHub's size limit: " in body
     assert body.endswith(f"comment `{'n' * 100}`</sub>\n")
 
 
-@pytest.mark.parametrize("limit", [2_000, 5_000])
+@pytest.mark.parametrize("limit", [2_500, 5_000])
 def test_findings_are_shown_whole_or_not_at_all(limit: int) -> None:
     """The notice counts the others."""
     report = gate_report_of(

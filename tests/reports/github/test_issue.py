@@ -88,7 +88,7 @@ def test_a_marker_has_the_run_and_what_is_committed() -> None:
     assert before.is_of_same_watch(after)
 
 
-@given(status=st.sampled_from([DRIFT, QUIET, UNKNOWN]), text=texts, limit=st.integers(2000, 65000))
+@given(status=st.sampled_from([DRIFT, QUIET, UNKNOWN]), text=texts, limit=st.integers(2500, 65000))
 @settings(deadline=None, max_examples=60)
 def test_an_issue_is_inert(status: WatchStatus, text: str, limit: int) -> None:
     """It has only our elements and links, its own marker, and the right size."""
@@ -105,11 +105,11 @@ def test_an_issue_is_inert(status: WatchStatus, text: str, limit: int) -> None:
 
 def test_what_does_not_fit_is_named() -> None:
     """The run has it."""
-    body = render_issue(_with(DRIFT, "x" * 5000), run=RUN, limit=2_000).body
+    body = render_issue(_with(DRIFT, "x" * 5000), run=RUN, limit=2_500).body
     assert "**Omitted** to fit GitHub's size limit: the state, see the run." in body
 
 
 def test_a_limit_has_a_least_value() -> None:
     """The marker and the link always fit."""
-    with pytest.raises(ValueError, match="at least 2000"):
-        render_issue(DRIFT, run=RUN, limit=1_999)
+    with pytest.raises(ValueError, match="at least 2500"):
+        render_issue(DRIFT, run=RUN, limit=2_499)

@@ -6,7 +6,7 @@ from repro_gate.core.report import FinishedCheck
 from repro_gate.reports.github.fit import utf8_bytes
 from repro_gate.reports.github.job_summary import render_job_summary
 from repro_gate.reports.markdown import render_markdown
-from tests.reports.github.samples import INVALID, RUN, drifted
+from tests.reports.github.samples import ARTIFACT, INVALID, RUN, drifted
 
 
 def test_the_summary_is_the_report() -> None:
@@ -16,6 +16,14 @@ def test_the_summary_is_the_report() -> None:
     assert render_job_summary(FinishedCheck(report=report), run=RUN, note=None) == render_markdown(
         report
     )
+
+
+def test_the_page_is_linked_first() -> None:
+    """One click opens the report."""
+    run = replace(RUN, page_url=ARTIFACT)
+    text = render_job_summary(FinishedCheck(report=drifted()), run=run, note=None)
+
+    assert text.startswith(f"[Open the report]({ARTIFACT})\n\n# Reproducibility report\n")
 
 
 def test_a_note_comes_first() -> None:

@@ -49,12 +49,13 @@ runs = st.builds(
     head_owner=texts,
     head_branch=texts,
     server_url=addresses,
+    page_url=st.none() | addresses,
     from_workflow_run=st.booleans(),
     conclusion=st.none() | st.just("success") | texts,
 )
 markers = st.sampled_from([MARKER, replace(MARKER, found=False)])
 results = st.none() | reports.results
-limits = st.integers(2_000, 20_000) | st.just(65_000)
+limits = st.integers(2_500, 20_000) | st.just(65_000)
 
 
 class Page(HTMLParser):
@@ -110,7 +111,7 @@ class Page(HTMLParser):
 def links_of(run: CiRun, artifact: str | None) -> set[str | None]:
     """Return the only addresses that a comment may link to."""
     commit = f"{run.server_url}/{run.repository}/commit/{run.head_sha}"
-    return {run.url, commit, artifact} if run.server_url.startswith("http") else set()
+    return {run.url, commit, artifact, run.page_url} if run.server_url.startswith("http") else set()
 
 
 def is_inert(page: Page, run: CiRun, artifact: str | None) -> bool:
