@@ -22,6 +22,33 @@ _CLOCK_TICK_NS: Final = 20_000_000
 """More than the kernel waits before it moves the clock of its file systems."""
 _SECOND_NS: Final = 1_000_000_000
 """Some file systems, such as HFS+, count whole seconds."""
+CONVERT_AGAIN: Final = "convert the original model again with convert_hf_to_gguf.py"
+KIND_KEYS: Final = ("general.architecture", "general.type", "tokenizer.ggml.model")
+"""What the header of a GGUF file shows of its kind."""
+_USES: Final = {
+    "adapter": "an adapter (LoRA), not a whole model; name it under lora of its model",
+    "mmproj": "the image or audio part of a model (mmproj); use the file of the language model",
+    "imatrix": "an importance matrix for quantising; use the file of the language model",
+    "vocab": "a vocabulary without weights; use the file of the language model",
+}
+"""By the type that a file declares, what it is and what to do."""
+_DRAFT: Final = (
+    "a draft model of speculative decoding; use the file of the model that it drafts for"
+)
+_SOUND: Final = "a part of a model that makes sound, not text; use a causal language model"
+_ARCHITECTURES: Final = {
+    "clip": _USES["mmproj"],
+    "eagle3": _DRAFT,
+    "dflash": _DRAFT,
+    "gemma4-assistant": _DRAFT,
+    "wavtokenizer-dec": _SOUND,
+    "pockettts": _SOUND,
+    "qwen3tts": _SOUND,
+}
+"""By its architecture, where that decides it."""
+_NO_TOKENIZER: Final = frozenset({"no_vocab", "none"})
+_EMBEDDING: Final = re.compile(r"bert|embed(ding)?$|^t5encoder$")
+"""In the names of architectures for embeddings; some files do not declare it."""
 
 
 class UnusableFolder(ValueError):
@@ -93,6 +120,19 @@ def part_names(name: str) -> tuple[str, ...]:
     if match is None or count < 2:  # noqa: PLR2004 -- of one part, it is whole
         return (name,)
     return tuple(f"{match['stem']}-{n:05}-of-{count:05}.gguf" for n in range(1, count + 1))
+
+
+def problem_of_kind(architecture: str, kind: str, tokenizer: str) -> str | None:
+    """Return why a GGUF file with these values of `KIND_KEYS` generates no text, or None."""
+    use = _USES.get(kind) or _ARCHITECTURES.get(architecture)
+    if use is not None:
+        return f"this is {use}"
+    if _EMBEDDING.search(architecture):
+        makes = "which makes embeddings, not text; use a causal language model"
+        return f"this is an encoder ({architecture}), {makes}"
+    if tokenizer in _NO_TOKENIZER:
+        return f"the file has no tokenizer, so no prompt; {CONVERT_AGAIN}"
+    return None
 
 
 def is_folder(path: Path) -> bool:

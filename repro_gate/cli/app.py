@@ -31,7 +31,7 @@ from repro_gate.cli.history.commands import history_app
 from repro_gate.cli.hosted.commands import probe
 from repro_gate.cli.lint.commands import lint
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
-from repro_gate.cli.start.commands import demo
+from repro_gate.cli.start.commands import demo, init
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,
     exit_with,
@@ -168,6 +168,7 @@ def doctor(  # noqa: PLR0913 -- one parameter for each option
 
 
 app.command(epilog=EXIT_CODES)(demo)
+app.command(epilog=EXIT_CODES)(init)
 app.command(epilog=EXIT_CODES)(check)
 app.command(epilog=EXIT_CODES)(lint)
 app.command(epilog=EXIT_CODES)(explain)

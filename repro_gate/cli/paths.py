@@ -107,7 +107,7 @@ def _no_matrix(folders: list[Path]) -> InputInvalid:
         DEFAULT_MATRIX_FILE,
         "",
         expected=f"a matrix file in {searched}",
-        found=("none; write one (the README has a short example), or give a file with --config"),
+        found="none; write one with `repro-gate init`, or give a file with --config",
     )
 
 

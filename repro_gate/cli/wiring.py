@@ -104,7 +104,7 @@ def workspace_for(session: Session, *, repinned: Collection[str] = ()) -> Worksp
         baselines=BaselineFiles(snapshots / BASELINES),
         references=ReferenceFiles(snapshots / REFERENCES),
         pins=pins,
-        models=CachedModels(beside=folder, cache=_cache() / "models", pins=pinned),
+        models=CachedModels(beside=folder, cache=cache_folder() / "models", pins=pinned),
     )
 
 
@@ -167,10 +167,10 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
     Raises:
         MeasurementUnavailable: another process holds it.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 -- see `_cache`
+    from filelock import FileLock, Timeout  # noqa: PLC0415 -- see `cache_folder`
 
     name = hashlib.sha256(os.fsencode(workspace.snapshots.resolve())).hexdigest()[:16]
-    folder = _cache() / "locks"
+    folder = cache_folder() / "locks"
     folder.mkdir(parents=True, exist_ok=True)
     try:
         return FileLock(folder / f"{name}.lock").acquire(timeout=0)
@@ -181,7 +181,8 @@ def update_lock(workspace: Workspace) -> AbstractContextManager[object]:
         ) from error
 
 
-def _cache() -> Path:
+def cache_folder() -> Path:
+    """Return the folder of built and fetched models, and of locks."""
     # Not needed where the variable is set.
     from platformdirs import user_cache_path  # noqa: PLC0415
 

@@ -1,24 +1,19 @@
 """What a server can do: a table, the policies that are possible, and the TOML to paste."""
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Final
 
-from repro_gate.core.logprobs.capabilities import ProbeReport, Use
-from repro_gate.core.logprobs.policy import Endpoint, PolicyKind
+from repro_gate.core.logprobs.capabilities import ProbeReport
+from repro_gate.core.logprobs.policy import PolicyKind
 from repro_gate.reports.text.escape import one_line
 from repro_gate.reports.text.format import columns, plural
+from repro_gate.reports.text.toml import toml_value
 
 _PROVIDER: Final = "probed"
 _PLACE: Final = (
     '# Goes below schema = "repro-gate/matrix/v1" and default_suites = ["SUITE"]; '
     "items and [suites.SUITE] are still to be written.\n"
 )
-_NAMES: Final = {
-    PolicyKind.RESPONSE: "response",
-    PolicyKind.FIRST_TOKEN: "first-token",
-    PolicyKind.GENERATED: "generated",
-}
 _MEASURES: Final = {
     PolicyKind.RESPONSE: "log-probabilities of a fixed response",
     PolicyKind.FIRST_TOKEN: "the likely first tokens of an answer",
@@ -58,29 +53,14 @@ def render_toml(report: ProbeReport) -> str:
         "base_url": report.provider_url,
         **({} if report.api_key_env is None else {"api_key_env": report.api_key_env}),
     }
+    named = report.policies(_PROVIDER).items()
     tables = [_table(f"providers.{_PROVIDER}", provider)]
-    best: dict[PolicyKind, Use] = {}
-    for use in report.uses:
-        best.setdefault(use[0], use)
-    tables += [
-        _table(f"policies.{_NAMES[kind]}", _policy(report, kind, endpoint))
-        for kind, endpoint in best.values()
-    ]
+    tables += [_table(f"policies.{name}", values) for name, values in named]
     return _PLACE + "\n".join(tables)
 
 
-def _policy(report: ProbeReport, kind: PolicyKind, endpoint: Endpoint) -> dict[str, Any]:
-    values: dict[str, Any] = {"provider": _PROVIDER, "model": report.model}
-    if kind is not PolicyKind.RESPONSE:
-        values |= {"kind": kind.value, "top_logprobs": report.alternatives(endpoint)}
-    if endpoint is Endpoint.CHAT:
-        values["endpoint"] = endpoint.value
-    # At 1 the values after the temperature are those before it.
-    return {**values, "temperature": 0.0 if report.is_raw else 1.0, "logprobs": "raw"}
-
-
-def _table(name: str, values: dict[str, Any]) -> str:
-    lines = (f"{key} = {json.dumps(value)}" for key, value in values.items())
+def _table(name: str, values: Mapping[str, Any]) -> str:
+    lines = (f"{key} = {toml_value(value)}" for key, value in values.items())
     return "\n".join([f"[{name}]", *lines, ""])
 
 

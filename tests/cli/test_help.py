@@ -13,6 +13,7 @@ from tests.cli.workspaces import Ran, Workspace, ended
 _COMMANDS = [
     [],
     ["demo"],
+    ["init"],
     ["check"],
     ["axes"],
     ["explain"],

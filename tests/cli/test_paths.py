@@ -74,7 +74,7 @@ def test_the_search_ends_at_the_root_of_a_repository(
     assert ran.code == 3
     assert ran.err == (
         "repro-gate: repro-gate.toml: expected a matrix file in this folder and those above, up to "
-        f"{root}, found none; write one (the README has a short example), or give a file "
+        f"{root}, found none; write one with `repro-gate init`, or give a file "
         "with --config\n"
     )
 

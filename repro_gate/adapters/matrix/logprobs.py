@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, Final, assert_never
+from typing import Any, assert_never
 from urllib.parse import urlsplit
 
 from repro_gate.adapters.engines.environment import may_hold_an_api_key
@@ -40,16 +40,9 @@ from repro_gate.core.logprobs.policy import (
     scores_chats,
     scores_prompts,
 )
+from repro_gate.core.start.providers import KNOWN_PROVIDERS
 from repro_gate.errors import InputInvalid
 
-_FIREWORKS: Final = {
-    "base_url": "https://api.fireworks.ai/inference/v1",
-    "api_key_env": "FIREWORKS_API_KEY",
-}
-_TOGETHER: Final = {
-    "base_url": "https://api.together.xyz/v1",
-    "api_key_env": "TOGETHER_API_KEY",
-}
 _LOCAL_PROVIDER = ProviderSpec(name=LOCAL, kind=ProviderKind.LOCAL)
 _LOOPBACK = re.compile(r"localhost|127(\.[0-9]{1,3}){3}|::1")
 
@@ -110,9 +103,9 @@ def _provider(file: Path, name: str, table: Mapping[str, Any]) -> ProviderSpec:
 def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
     match kind:
         case ProviderKind.FIREWORKS:
-            return _FIREWORKS
+            return _usual("fireworks")
         case ProviderKind.TOGETHER:
-            return _TOGETHER
+            return _usual("together")
         case (
             ProviderKind.OPENAI
             | ProviderKind.VLLM
@@ -124,6 +117,11 @@ def _defaults_of(kind: ProviderKind) -> Mapping[str, str]:
             return {}
         case _:
             assert_never(kind)
+
+
+def _usual(name: str) -> Mapping[str, str]:
+    known = KNOWN_PROVIDERS[name]
+    return {"base_url": known.base_url, "api_key_env": known.api_key_env}
 
 
 def _require_url(file: Path, place: str, url: str, kind: ProviderKind) -> None:

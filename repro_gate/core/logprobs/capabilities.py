@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import product
-from typing import Final, TypeAlias, assert_never
+from typing import Any, Final, TypeAlias, assert_never
 
 from repro_gate.core.guards import require_at_least, require_text
 from repro_gate.core.logprobs.policy import Endpoint, PolicyKind, ProviderKind, has_own_root
@@ -100,6 +100,23 @@ class ProbeReport:
         """Whether log-probabilities are those before the temperature, as far as seen."""
         return not self._is(Ability.RAW, Answer.NO)
 
+    def policies(self, provider: str) -> Mapping[str, Mapping[str, Any]]:
+        """Return the best possible policy of each kind, by its name, as tables of a matrix."""
+        best: dict[PolicyKind, Endpoint] = {}
+        for kind, endpoint in self.uses:
+            best.setdefault(kind, endpoint)
+        return {
+            policy_name(kind): policy_table(
+                (kind, endpoint),
+                provider=provider,
+                model=self.model,
+                top_logprobs=self.alternatives(endpoint),
+                # At 1 the values after the temperature are those before it.
+                temperature=0.0 if self.is_raw else 1.0,
+            )
+            for kind, endpoint in best.items()
+        }
+
     def _by_ability(self) -> Mapping[Ability, Finding]:
         return {finding.ability: finding for finding in self.findings}
 
@@ -119,6 +136,26 @@ class ProbeReport:
                 return is_there and is_greedy and self.is_raw
             case _:
                 assert_never(kind)
+
+
+def policy_name(kind: PolicyKind) -> str:
+    """Return the name of a policy that is the only one of its kind."""
+    return kind.value.replace("_", "-")
+
+
+def policy_table(
+    use: Use, *, provider: str, model: str, temperature: float, top_logprobs: int | None = None
+) -> Mapping[str, Any]:
+    """Return the table of a policy in a matrix, without what has its default."""
+    kind, endpoint = use
+    values: dict[str, Any] = {"provider": provider, "model": model}
+    if kind is not PolicyKind.RESPONSE:
+        values["kind"] = kind.value
+        if top_logprobs is not None:
+            values["top_logprobs"] = top_logprobs
+    if endpoint is Endpoint.CHAT:
+        values["endpoint"] = endpoint.value
+    return {**values, "temperature": temperature, "logprobs": "raw"}
 
 
 _OF: Final = {Endpoint.COMPLETIONS: Ability.COMPLETIONS, Endpoint.CHAT: Ability.CHAT}

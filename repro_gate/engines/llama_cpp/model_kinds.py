@@ -8,6 +8,7 @@ from repro_gate.engines.llama_cpp import native
 from repro_gate.engines.llama_cpp.native_log import LogLine
 from repro_gate.engines.llama_cpp.tokenizer import Tokenizer
 from repro_gate.engines.model_file import model_invalid
+from repro_gate.model_files import CONVERT_AGAIN, KIND_KEYS, problem_of_kind
 from repro_gate.protocol import RequestRefused
 
 _MAGIC = b"GGUF"
@@ -15,39 +16,13 @@ _OLD_MAGICS = frozenset({b"ggml", b"ggmf", b"ggjt", b"ggla", b"lmgg", b"fmgg", b
 """Of the formats before GGUF, in both byte orders."""
 _OLDEST_VERSION, _NEWEST_VERSION = 2, 3
 _HEADER_BYTES = 24
-_CONVERT = "convert the original model again with convert_hf_to_gguf.py"
+_CONVERT = CONVERT_AGAIN
 _FETCH = "fetch the file again"
 _CAUSAL = re.compile(r"print_info: causal attn\s*= (\d)")
-_KEYS = (
-    *("general.architecture", "general.type", "tokenizer.ggml.model"),
-    *("split.no", "split.count"),
-)
-_USES = {
-    "adapter": "an adapter (LoRA), not a whole model; name it under lora of its model",
-    "mmproj": "the image or audio part of a model (mmproj); use the file of the language model",
-    "imatrix": "an importance matrix for quantising; use the file of the language model",
-    "vocab": "a vocabulary without weights; use the file of the language model",
-}
-"""By the type that a file declares, what it is and what to do."""
-_DRAFT = "a draft model of speculative decoding; use the file of the model that it drafts for"
-_SOUND = "a part of a model that makes sound, not text; use a causal language model"
-_ARCHITECTURES = {
-    "clip": _USES["mmproj"],
-    "eagle3": _DRAFT,
-    "dflash": _DRAFT,
-    "gemma4-assistant": _DRAFT,
-    "wavtokenizer-dec": _SOUND,
-    "pockettts": _SOUND,
-    "qwen3tts": _SOUND,
-}
-"""By its architecture, where that decides it."""
+_KEYS = (*KIND_KEYS, "split.no", "split.count")
 _NO_POOLING = "0"
 _RWKV_HEAD = 64
 """The widest step of its vectors."""
-_NO_TOKENIZER = frozenset({"no_vocab", "none"})
-_EMBEDDING = re.compile(r"bert|embed(ding)?$|^t5encoder$")
-"""In the names of architectures for embeddings; some files do not declare it."""
-_NO_TEXT = "which makes embeddings, not text; use a causal language model"
 _LOADING = re.compile(r".*error loading [a-z ]+: ")
 _ERRORS = (
     (
@@ -76,14 +51,9 @@ def require_gguf(files: Sequence[Path]) -> None:
         files: its file, or its parts in order.
     """
     first, *_ = (_part(path, number, len(files)) for number, path in enumerate(files))
-    architecture = first.get("general.architecture", "")
-    use = _USES.get(first.get("general.type", "")) or _ARCHITECTURES.get(architecture)
-    if use is not None:
-        raise model_invalid(f"{files[0]}: this is {use}")
-    if _EMBEDDING.search(architecture):
-        raise model_invalid(f"{files[0]}: this is an encoder ({architecture}), {_NO_TEXT}")
-    if first.get("tokenizer.ggml.model") in _NO_TOKENIZER:
-        raise model_invalid(f"{files[0]}: the file has no tokenizer, so no prompt; {_CONVERT}")
+    problem = problem_of_kind(*(first.get(key, "") for key in KIND_KEYS))
+    if problem is not None:
+        raise model_invalid(f"{files[0]}: {problem}")
 
 
 def require_generating(model: native.Model, lines: Sequence[LogLine]) -> None:

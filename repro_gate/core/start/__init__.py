@@ -1,0 +1,1 @@
+"""How a gate begins: what a machine has, and the first matrix that pins it."""

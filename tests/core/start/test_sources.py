@@ -1,0 +1,90 @@
+"""What a word on the command line is, what is offered first, and names for untrusted texts."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from repro_gate.core.guards import is_name
+from repro_gate.core.start.machine import Found, GgufModel, Place, RunningServer
+from repro_gate.core.start.sources import (
+    BuiltInModel,
+    ServedModel,
+    SourceForm,
+    form_of,
+    name_of,
+    offers_of,
+)
+from repro_gate.server_settings import Dialect
+
+
+def _model(place: Place) -> GgufModel:
+    return GgufModel(path=Path("/m.gguf"), place=place, title="M", architecture="llama", size=1)
+
+
+_HERE, _CACHED = _model(Place.FOLDER), _model(Place.OLLAMA)
+_EXACT = RunningServer(
+    url="http://127.0.0.1:8080",
+    software="llama-server",
+    dialect=Dialect.LLAMA_SERVER,
+    models=("a", "b"),
+)
+_OTHER = RunningServer(url="http://127.0.0.1:11434", software="Ollama", models=("c",))
+
+
+@pytest.mark.parametrize(
+    ("text", "form"),
+    [
+        ("builtin:tiny-qwen2", SourceForm.BUILT_IN),
+        ("http://127.0.0.1:8080", SourceForm.URL),
+        ("fireworks", SourceForm.PROVIDER),
+        ("./fireworks", SourceForm.FILE),
+        ("models/a.gguf", SourceForm.FILE),
+    ],
+)
+def test_a_source_is_recognised_by_its_form(text: str, form: SourceForm) -> None:
+    """A file with the name of a provider is written with its folder."""
+    assert form_of(text) is form
+
+
+def test_what_can_be_pinned_best_is_offered_first() -> None:
+    """Files of the folder, servers with tokens, files of caches, other servers, a tiny model."""
+    found = Found(models=(_HERE, _CACHED), servers=(_OTHER, _EXACT))
+
+    assert [offer.source for offer in offers_of(found)] == [
+        _HERE,
+        ServedModel(server=_EXACT, model="a"),
+        ServedModel(server=_EXACT, model="b"),
+        _CACHED,
+        ServedModel(server=_OTHER, model="c"),
+        BuiltInModel(),
+    ]
+
+
+def test_a_machine_with_nothing_gets_the_tiny_model() -> None:
+    """And the reason says so."""
+    (offer,) = offers_of(Found())
+
+    assert (offer.source, offer.reason) == (BuiltInModel(), "nothing better was found")
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("SmolLM2-135M-Instruct.Q4_1.gguf", "smollm2-135m-instruct-q4-1"),
+        ("accounts/fireworks/models/tiny", "accounts-fireworks-models-tiny"),
+        ("../\x1b[31m\n", "31m"),
+        ("名前", "model"),
+        ("", "model"),
+    ],
+)
+def test_a_name_is_like_its_text(text: str, name: str) -> None:
+    """What no name has is a hyphen; nothing left is `model`."""
+    assert name_of(text) == name
+
+
+@given(st.text(max_size=400))
+def test_every_text_has_a_name(text: str) -> None:
+    """Whatever it holds."""
+    assert is_name(name_of(text))
