@@ -17,7 +17,7 @@ def model_of(
     path: str = "/models/m.gguf", place: Place = Place.FOLDER, **changes: object
 ) -> GgufModel:
     """Return a model file of a plain kind, with changes."""
-    usual: dict[str, Any] = {"title": "M", "architecture": "llama", "size": 1 << 20}
+    usual: dict[str, Any] = {"title": "M", "architecture": "llama", "size": 1 << 20, "shown": path}
     return GgufModel(path=Path(path), place=place, **(usual | changes))
 
 

@@ -82,7 +82,8 @@ def find_models(
         except InputInvalid as error:
             skipped.append(str(error))
             continue
-        named = replace(model, source=source, title=title or model.title)
+        shown = os.path.relpath(path, where.folder) if place is Place.FOLDER else model.shown
+        named = replace(model, source=source, title=title or model.title, shown=shown)
         models.setdefault(Path(os.path.realpath(path)), named)
     order = list(Place)
     found = sorted(models.values(), key=lambda each: (order.index(each.place), each.size))
@@ -105,6 +106,7 @@ def model_of(path: Path, place: Place) -> GgufModel:
     context = header.get(_CONTEXT)
     return GgufModel(
         path=first.absolute(),
+        shown=str(first),
         place=place,
         title=_text(header, _NAME) or first.stem,
         architecture=kind[0],

@@ -72,17 +72,22 @@ class Chooser:
         self._require_options()
         if self.wish.source is None:
             return self._offered()
-        match form_of(self.wish.source):
+        source = self._named(self.wish.source)
+        print_line(f"begins with {source_words(source)}, as asked for")
+        return source
+
+    def _named(self, text: str) -> Source:
+        match form_of(text):
             case SourceForm.BUILT_IN:
-                return _built_in(self.wish.source)
+                return _built_in(text)
             case SourceForm.URL:
-                return self._at_server(self.machine.server_at(self.wish.source))
+                return self._at_server(self.machine.server_at(text))
             case SourceForm.PROVIDER:
-                return self._at_provider(self.wish.source)
+                return self._at_provider(text)
             case SourceForm.FILE:
-                return self._file(self.wish.source)
+                return self._file(text)
             case _:
-                assert_never(self.wish.source)
+                assert_never(text)
 
     def _require_options(self) -> None:
         wish = self.wish

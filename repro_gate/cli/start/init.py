@@ -69,7 +69,6 @@ def run_init(options: InitOptions, machine: Machine) -> ExitCode:
     print(render_found(found), end="", flush=True)
     chooser = Chooser(machine=machine, found=found, wish=options.wish, ask=options.ask)
     source = chooser.source()
-    print_line("")
     matrix = _Builder(machine=machine, found=found, project=project).matrix_of(source)
     files = list(_files(matrix, found, project))
     if options.dry_run:
@@ -77,11 +76,11 @@ def run_init(options: InitOptions, machine: Machine) -> ExitCode:
         return ExitCode.PASSED
     write_files(project, files)
     written = [quoted(project.shown(file.path)) for file in files]
-    print(f"\nwrote {', '.join(written)}")
+    print(f"wrote {', '.join(written)}")
     if not any(file.path == project.workflow for file in files):
         print_line(f"left out {project.shown(project.workflow)}: it is there, or cannot be written")
     has_key = matrix.key is None or matrix.key in found.keys
-    print(f"\n{render_next(matrix, written, has_key=has_key)}", end="", flush=True)
+    print(render_next(matrix, written, has_key=has_key), end="", flush=True)
     return ExitCode.PASSED
 
 

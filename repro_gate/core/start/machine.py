@@ -30,6 +30,8 @@ class GgufModel:
 
     path: Path
     """Absolute; of the first part of a split model."""
+    shown: str
+    """The path as people see it: untrusted."""
     place: Place
     title: str
     """The name in its header, or else of its file: untrusted."""

@@ -90,8 +90,8 @@ def matrix_of_file(model: GgufModel, pin: Pin, found: Found, chat: ChatForm | No
             name=("engines", "local"),
             values={**engine, "settings": settings},
             comments=(
-                "llama.cpp in a process of its own, set as llama-server by default. Write beside it",
-                'what you start yours with, such as kv_type = "q8_0". In force besides:',
+                "llama.cpp in a process of its own, with the defaults of llama-server.",
+                'Write beside them what you start yours with, such as kv_type = "q8_0".',
                 _in_force(settings),
             ),
         ),
@@ -265,7 +265,7 @@ def _in_force(settings: Mapping[str, Any]) -> str:
     given = {name: value for name, value in settings.items() if name != "like"}
     rest = {name: value for name, value in like_server(given).items() if name not in given}
     shown = ", ".join(f"{name} = {json.dumps(value)}" for name, value in rest.items())
-    return f"{shown} (`repro-gate settings` prints all)"
+    return f"In force besides: {shown}"
 
 
 def _file_comments(model: GgufModel, pin: Pin) -> tuple[str, ...]:
@@ -349,8 +349,8 @@ def _running(engine: Mapping[str, Any], source: ServedModel, found: Found) -> Se
         name=("engines", "server"),
         values={**engine, "base_url": source.server.url, "profile": profile},
         comments=(
-            "A server that runs already. `profile` names its class of machine: the goldens of one",
-            "are not compared with those of another.",
+            "A server that runs already. `profile` names its class of machine:",
+            "goldens of one class are not compared with those of another.",
         ),
     )
 
@@ -372,8 +372,8 @@ def _policy_comments(values: Mapping[str, Any]) -> tuple[str, ...]:
     if "kind" in values or values.get("endpoint") == Endpoint.CHAT:
         return ()
     return (
-        "Scores the fixed responses below. The prompt is sent as it is; for a chat model write its",
-        "chat template as `template`, with {prompt} in it.",
+        "Scores the fixed responses below. The prompt is sent as it is;",
+        "for a chat model write its chat template as `template`, with {prompt} in it.",
     )
 
 

@@ -35,7 +35,7 @@ def source_words(source: Source) -> str:
     """Return what a source is, in one line."""
     match source:
         case GgufModel():
-            return str(clipped(str(source.path), _MAX_PATH))
+            return clipped(source.shown, _MAX_PATH)
         case BuiltInModel():
             return source.source
         case ServedModel():
@@ -74,7 +74,7 @@ def _model(model: GgufModel) -> str:
     chat = "chat template" if model.template else "no chat template"
     architecture = clipped(model.architecture, _MAX_NAME) or "unknown architecture"
     what = f"{architecture}, {size_words(model.size)}{context}, {chat}"
-    return f"{clipped(str(model.path), _MAX_PATH)} ({what}; {model.place.value})"
+    return f"{clipped(model.shown, _MAX_PATH)} ({what}; {model.place.value})"
 
 
 def _servers(found: Found) -> Iterator[tuple[str, str]]:

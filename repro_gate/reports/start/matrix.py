@@ -1,12 +1,15 @@
 """The first matrix as TOML."""
 
 from collections.abc import Iterator
+from textwrap import wrap
+from typing import Final
 
 from repro_gate.core.start.matrix import FirstMatrix, Section
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.toml import toml_key, toml_value
 
-_WIDTH = 300
+_MAX_COMMENT: Final = 300
+_WIDTH: Final = 98
 
 
 def render_matrix(matrix: FirstMatrix) -> str:
@@ -16,7 +19,9 @@ def render_matrix(matrix: FirstMatrix) -> str:
 
 def _lines(section: Section) -> Iterator[str]:
     # A line break in an untrusted text would end the comment.
-    yield from (f"# {clipped(comment, _WIDTH)}" for comment in section.comments)
+    for comment in section.comments:
+        lines = wrap(clipped(comment, _MAX_COMMENT), _WIDTH, break_on_hyphens=False)
+        yield from (f"# {line}" for line in lines)
     if section.name:
         yield f"[{toml_key(*section.name)}]"
     for key, value in section.values.items():

@@ -1,13 +1,11 @@
 """What a word on the command line is, what is offered first, and names for untrusted texts."""
 
-from pathlib import Path
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from repro_gate.core.guards import is_name
-from repro_gate.core.start.machine import Found, GgufModel, Place, RunningServer
+from repro_gate.core.start.machine import Found, Place, RunningServer
 from repro_gate.core.start.sources import (
     BuiltInModel,
     ServedModel,
@@ -17,13 +15,9 @@ from repro_gate.core.start.sources import (
     offers_of,
 )
 from repro_gate.server_settings import Dialect
+from tests.fakes.machines import model_of
 
-
-def _model(place: Place) -> GgufModel:
-    return GgufModel(path=Path("/m.gguf"), place=place, title="M", architecture="llama", size=1)
-
-
-_HERE, _CACHED = _model(Place.FOLDER), _model(Place.OLLAMA)
+_HERE, _CACHED = model_of(), model_of("/b", Place.OLLAMA)
 _EXACT = RunningServer(
     url="http://127.0.0.1:8080",
     software="llama-server",

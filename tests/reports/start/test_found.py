@@ -95,12 +95,12 @@ def test_the_next_commands_show_what_they_take() -> None:
 
     lines = render_next(matrix, ["repro-gate.toml"], has_key=True).splitlines()
     assert lines[:2] == [r"note: a\nb", "next:"]
-    assert [line.split("  #")[0].strip() for line in lines[2:5]] == [
+    assert [line.strip() for line in lines[3::2]] == [
         "repro-gate update-snapshots",
         "git add repro-gate.toml snapshots",
         "repro-gate check",
     ]
-    assert "# 6 cells x 3 runs of 24 tokens, roughly 7 s if nothing else runs; shows" in lines[2]
+    assert "# 6 cells x 3 runs of 24 tokens, roughly 7 s if nothing else runs: shows" in lines[2]
 
 
 def test_a_long_recording_is_announced_in_minutes() -> None:
@@ -110,8 +110,8 @@ def test_a_long_recording_is_announced_in_minutes() -> None:
     tiny = FirstMatrix(sections=(), suite="s", cells=6, is_built_in=True)
 
     assert "roughly 4 min" in render_next(long, [], has_key=True)
-    assert "of 24 tokens; shows" in render_next(unknown, [], has_key=True)
-    assert "of 24 tokens, a few seconds; shows" in render_next(tiny, [], has_key=True)
+    assert "of 24 tokens: shows" in render_next(unknown, [], has_key=True)
+    assert "of 24 tokens, a few seconds: shows" in render_next(tiny, [], has_key=True)
 
 
 def test_a_hosted_model_starts_with_its_key_and_the_cost() -> None:
@@ -119,7 +119,7 @@ def test_a_hosted_model_starts_with_its_key_and_the_cost() -> None:
     matrix = FirstMatrix(sections=(), suite="s", cells=5, is_hosted=True, key="A_KEY")
 
     text = render_next(matrix, ["repro-gate.toml"], has_key=False)
-    assert text.startswith("next:\n  export A_KEY=...")
-    assert "# 50 calls or more; shows the draws, asks, records" in text
+    assert text.startswith("next:\n  # your key, which is in no file\n  export A_KEY=...\n")
+    assert "# 50 calls or more: shows draws, asks, records them\n  repro-gate record-b" in text
     assert "repro-gate check --dry-run" in text
     assert "export" not in render_next(matrix, [], has_key=True)
