@@ -36,6 +36,8 @@ from repro_gate.core.report import (
     UnfinishedCheck,
 )
 from repro_gate.core.shards.split import WholePlan
+from repro_gate.core.start.machine import Found, RunningServer
+from repro_gate.core.start.matrix import FirstMatrix
 from repro_gate.core.timeline import KeptHistory
 from repro_gate.core.tokens.cell import Factor
 from repro_gate.core.tokens.comparison import ForcedTokens, Position, Shifts
@@ -79,6 +81,7 @@ from tests.fakes.logprob_reports import (
     rich_logprobs_of,
     weight_report_of,
 )
+from tests.fakes.machines import model_of
 from tests.fakes.nights import alarm_of, watch_of, watch_report_of
 from tests.fakes.releases import policy_of
 from tests.fakes.reports import (
@@ -233,6 +236,10 @@ SAMPLES: tuple[object, ...] = (
     TIMELINE,
     replace(TIMELINE.pairs[0].points[-1], khat=0.5, khat_bar=0.7),
     replace(TIMELINE.services[0].points[0], cached_tokens=1),
+    model_of(context=1),
+    RunningServer(url="u", software="s", context=1, slots=1),
+    Found(),
+    FirstMatrix(sections=(), suite="s", cells=1),
 )
 """At least one value of every type, directly or nested."""
 UNCHECKED: dict[type, str] = {

@@ -11,11 +11,10 @@ from urllib.parse import urlsplit
 import httpx
 
 from repro_gate.adapters.files.parsing import Limits, json_of
-from repro_gate.adapters.hosted.abilities import OWNERS
 from repro_gate.adapters.http.client import Client, Reply, Request, Server
 from repro_gate.adapters.http.retry import HttpFailure, Runtime
 from repro_gate.adapters.http.secret import Secret
-from repro_gate.core.logprobs.policy import ProviderKind, is_loopback
+from repro_gate.core.logprobs.policy import is_loopback
 from repro_gate.core.start.machine import RunningServer
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, UsageInvalid
 from repro_gate.server_settings import Dialect
@@ -29,14 +28,15 @@ PORTS: Final[Mapping[int, str]] = {
     1234: "LM Studio",
 }
 """The usual ports, and what is usually there."""
-_DIALECTS: Final[Mapping[ProviderKind, tuple[str, Dialect]]] = {
-    ProviderKind.LLAMA_SERVER: ("llama-server", Dialect.LLAMA_SERVER),
-    ProviderKind.VLLM: ("vLLM", Dialect.VLLM),
-    ProviderKind.SGLANG: ("SGLang", Dialect.SGLANG),
-}
-_OTHERS: Final[Mapping[str, str]] = {"library": "Ollama", "organization_owner": "LM Studio"}
-"""By `owned_by` in the list of models."""
 _UNKNOWN: Final = "a server with the API of OpenAI"
+_OWNERS: Final[Mapping[str, tuple[str, Dialect | None]]] = {
+    "llamacpp": ("llama-server", Dialect.LLAMA_SERVER),
+    "vllm": ("vLLM", Dialect.VLLM),
+    "sglang": ("SGLang", Dialect.SGLANG),
+    "library": ("Ollama", None),
+    "organization_owner": ("LM Studio", None),
+}
+"""By `owned_by` in the list of models; without a dialect, tokens cannot be had."""
 _QUICK_S: Final = 1.5
 _PATIENT_S: Final = 10.0
 _LIMITS: Final = Limits(max_bytes=4 << 20, max_values=20_000)
@@ -126,10 +126,8 @@ async def _described(
     if not names:
         return None
     owner = value_at(next(iter(rows)), "owned_by")
-    kind = OWNERS.get(owner) if isinstance(owner, str) else None
-    software, dialect = _DIALECTS.get(kind, (_UNKNOWN, None)) if kind else (_UNKNOWN, None)
-    if dialect is None and isinstance(owner, str):
-        software = _OTHERS.get(owner, software)
+    unknown = (_UNKNOWN, None)
+    software, dialect = _OWNERS.get(owner, unknown) if isinstance(owner, str) else unknown
     found = RunningServer(url=url, software=software, dialect=dialect, models=names[:_MAX_MODELS])
     return await _with_details(http, found, timeout_s)
 

@@ -39,7 +39,7 @@ YES, NO, OPEN = capabilities.Answer.YES, capabilities.Answer.NO, capabilities.An
 _MAX_SHOWN: Final = 80
 _MAX_LISTED: Final = 3
 _NOT_ASKED: Final = "not asked: no call was left, or an earlier one failed"
-OWNERS: Final[Mapping[str, ProviderKind]] = {
+_OWNERS: Final[Mapping[str, ProviderKind]] = {
     "vllm": ProviderKind.VLLM,
     "sglang": ProviderKind.SGLANG,
     "llamacpp": ProviderKind.LLAMA_SERVER,
@@ -114,7 +114,7 @@ class Seen:
         rows = items_at(self.models.document, "data")
         named = next((row for row in rows if value_at(row, "id") == self.model), None)
         owner = value_at(named or next(iter(rows), None), "owned_by")
-        return OWNERS.get(owner) if isinstance(owner, str) else None
+        return _OWNERS.get(owner) if isinstance(owner, str) else None
 
 
 def kind_of_server(seen: Seen) -> ProviderKind:

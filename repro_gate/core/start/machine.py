@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from repro_gate.core.guards import require_at_least
 from repro_gate.server_settings import Dialect
 
 
@@ -45,6 +46,10 @@ class GgufModel:
     source: str | None = None
     """What fetches the same file on another machine, such as `hf:OWNER/REPO/FILE`."""
 
+    def __post_init__(self) -> None:
+        require_at_least(0, size=self.size)
+        require_at_least(1, context=self.context)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningServer:
@@ -67,6 +72,9 @@ class RunningServer:
     """The tokens of one slot of llama-server."""
     slots: int | None = None
 
+    def __post_init__(self) -> None:
+        require_at_least(1, context=self.context, slots=self.slots)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
@@ -86,6 +94,9 @@ class Found:
     """Whether the program is on the PATH."""
     skipped: tuple[str, ...] = ()
     """What was left out, and why."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, cores=self.cores)
 
     @property
     def device(self) -> str:

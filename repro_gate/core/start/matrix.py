@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
+from repro_gate.core.guards import require_at_least
 from repro_gate.core.logprobs.capabilities import policy_name, policy_table
 from repro_gate.core.logprobs.policy import Endpoint
 from repro_gate.core.start.machine import Found, GgufModel, Place
@@ -66,6 +67,10 @@ class FirstMatrix:
     """Whether every machine can make the model."""
     remarks: tuple[str, ...] = field(default_factory=tuple)
     """What the user should know before the first recording."""
+
+    def __post_init__(self) -> None:
+        require_at_least(1, cells=self.cells)
+        require_at_least(0, model_bytes=self.model_bytes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
