@@ -60,6 +60,7 @@ check_inputs() {
     refuse event 'pull_request_target runs the base with your rights; use pull_request'
   fi
   expect accelerator "$SETUP_ACCELERATOR" 'cpu|cuda|none' 'cpu, cuda or none'
+  expect accept "$SETUP_ACCEPT" '(true|false)?' 'true or false'
   expect cache "$SETUP_CACHE" 'true|false' 'true or false'
   expect python-version "$SETUP_PYTHON_VERSION" '3\.1[1-4]' \
     "a version from $OLDEST_PYTHON to $NEWEST_PYTHON"

@@ -276,6 +276,14 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             envvar="REPRO_GATE_PAGE_URL",
         ),
     ] = None,
+    accept: Annotated[
+        bool,
+        typer.Option(
+            "--accept",
+            help="Show the replies that accept a change, for a repository with accept.yml.",
+            envvar="REPRO_GATE_ACCEPT",
+        ),
+    ] = False,
     running: Annotated[
         bool,
         typer.Option(
@@ -312,6 +320,7 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
             artifact=artifact,
             artifact_url=artifact_url,
             page_url=page_url,
+            accept=accept,
             running=running,
             from_workflow_run=from_workflow_run,
         )

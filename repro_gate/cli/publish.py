@@ -66,6 +66,7 @@ class PublishOptions:
     artifact: str | None
     artifact_url: str | None
     page_url: str | None
+    accept: bool
     running: bool
     from_workflow_run: bool
 
@@ -84,7 +85,12 @@ def run_publish(options: PublishOptions) -> ExitCode:
             raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
         print_result(render_early_annotations(problems))
         return ExitCode.PASSED
-    run = replace(run, artifact=options.artifact, page_url=options.page_url)
+    run = replace(
+        run,
+        artifact=options.artifact,
+        page_url=options.page_url,
+        accepts=options.accept,
+    )
     marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
     if options.running:
         problems += failures_of(_make_ready, options.output)

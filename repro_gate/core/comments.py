@@ -45,6 +45,8 @@ class CiRun:
     """The name of the uploaded report artifact; None when nothing was uploaded."""
     page_url: str | None = None
     """Where a browser opens the page of the report; None when it was not uploaded."""
+    accepts: bool = False
+    """The repository has the workflow that accepts by a comment."""
     pull_request: int | None = None
     """From the event; None when it has to be looked up."""
     from_fork: bool = False

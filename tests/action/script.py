@@ -50,6 +50,7 @@ _PYTHON = f'exec "{sys.executable}" "$@"'
 _INPUTS = {
     "SETUP_ACCELERATOR": "cpu",
     "SETUP_ARTIFACT_NAME": "repro-gate",
+    "SETUP_ACCEPT": "false",
     "SETUP_CACHE": "false",
     "SETUP_COMMENT": "",
     "SETUP_CUDA_ARCHITECTURE": "",

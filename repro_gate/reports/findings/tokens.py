@@ -198,26 +198,6 @@ def accept_all_command(report: GateReport) -> str:
     return " ".join([_update(report), *_suites(cells)])
 
 
-def accept_commands_by_model(report: GateReport) -> Iterator[tuple[Sequence[CellReport], str]]:
-    """Yield cells of one model with several findings, and the command that accepts them all."""
-    of_model: dict[str, list[Finding]] = defaultdict(list)
-    for finding in token_findings(report):
-        if finding.cells and is_acceptable(finding.cells[0], report):
-            for model in dict.fromkeys(cell.cell.model for cell in finding.cells):
-                of_model[model].append(finding)
-    others = sorted({cell.id for cell in report.cells if not isinstance(cell.verdict, Match)})
-    for model, found in of_model.items():
-        cells = [
-            cell
-            for finding in found
-            for cell in finding.cells
-            if cell.cell.model == model and is_acceptable(cell, report)
-        ]
-        if len(found) > 1 and shell.pattern_of([cell.id for cell in cells], others) is not None:
-            selected = shell.only([cell.id for cell in cells], others)
-            yield cells, " ".join([_update(report), *_suites(cells), selected])
-
-
 def is_acceptable(cell: CellReport, report: GateReport) -> bool:
     """Tell whether an update would record the cell: not if its model fails its controls."""
     if not isinstance(cell.verdict, Drift | Unrecorded):

@@ -7,20 +7,17 @@ from typing import Final, assert_never
 
 from repro_gate.core.comments import CiRun, CommentState
 from repro_gate.core.outcome import Outcome, decide
-from repro_gate.core.report import CellReport, CheckResult, FinishedCheck, GateReport
-from repro_gate.core.tokens.verdicts import Drift, Unrecorded
+from repro_gate.core.report import CheckResult, FinishedCheck, GateReport
 from repro_gate.reports.findings import summary
 from repro_gate.reports.findings.grades import outcomes_of_drifts
 from repro_gate.reports.findings.notes import check_notes, logprob_notes, suite_test_notes
 from repro_gate.reports.findings.tokens import (
-    accept_all_command,
-    accept_commands_by_model,
-    config_option,
     explain_command,
     is_acceptable,
 )
+from repro_gate.reports.github.causes import accept_sections, folder_of
 from repro_gate.reports.github.fit import Section, utf16_units
-from repro_gate.reports.github.links import commit_link, download_command, run_link
+from repro_gate.reports.github.links import commit_link, run_link
 from repro_gate.reports.github.sections import (
     FindingSection,
     grade_sections,
@@ -34,7 +31,6 @@ from repro_gate.reports.markdown import control_blocks, provenance_blocks, timin
 from repro_gate.reports.markdown_findings import note_blocks
 from repro_gate.reports.markdown_logprobs import part_line, suite_blocks
 from repro_gate.reports.markdown_modes import better_blocks, mode_blocks
-from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import clipped
 from repro_gate.reports.text.format import plural
 from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
@@ -45,26 +41,16 @@ _MAX_GRADES: Final = 5
 """Grades of drift that are shown in full."""
 _MAX_SECTIONS: Final = 20
 """Findings of each gate that are shown in full; of the rest there is a list of names."""
-_FEW: Final = 5
-"""Up to so many findings are accepted one by one."""
 _MAX_LIST_LENGTH: Final = 24_000
 """In UTF-16 units, so that the rest of a comment fits too."""
 _MAX_SUITES: Final = 10
 _MAX_MODELS: Final = 30
 _MAX_PROFILES: Final = 4
 _MAX_NAME_LENGTH: Final = 100
-_THERE: Final = (
-    "On a machine with another profile, download the report and accept the observed goldens:"
-)
-_UNPACK: Final = (
-    "On a machine with another profile, unpack the full report of the run into `DIR` "
-    "and accept the observed goldens there:"
-)
 _EXPLAIN: Final = (
     "{} shows all that is known of a divergence: after a check on your machine, "
     "or with {} of a downloaded report."
 )
-_UPDATE: Final = "repro-gate update-snapshots --from"
 _FORK: Final = (
     "**This run is from a fork**, so its artifacts are untrusted: "
     "measure on your own machine before accepting anything."
@@ -97,13 +83,13 @@ def finding_sections(report: GateReport, run: CiRun) -> Iterator[Section]:
     yield from _modes(report)
     yield from _grades(report)
     yield Section(name="suites", block=_suites(report))
-    if _new(report) and run.from_fork:
+    if run.from_fork and any(is_acceptable(cell, report) for cell in report.cells):
         yield Section(name="fork warning", block=[_FORK])
     yield from _shared(report)
     tokens, hosted = token_sections(report), hosted_sections(report)
     for section in (*tokens[:_OPEN], *hosted[:_OPEN]):
         yield Section(block=section.open())
-    yield from _accepting(report, run, _acceptable(tokens))
+    yield from accept_sections(report, run)
     yield from _explaining(report, run)
     yield from _overview(report)
     for section in (*tokens[_OPEN:_MAX_SECTIONS], *hosted[_OPEN:_MAX_SECTIONS]):
@@ -172,64 +158,12 @@ def _list(sections: Sequence[FindingSection], noun: str) -> Block:
     return folded(plural(len(sections), f"more {noun}"), blocks)
 
 
-def _new(report: GateReport) -> Sequence[CellReport]:
-    return [cell for cell in report.cells if is_acceptable(cell, report)]
-
-
 def _explaining(report: GateReport, run: CiRun) -> Iterator[Section]:
     command = explain_command(report)
     if command is not None:
-        folder = "DIR" if run.artifact is None or run.from_fork else _folder(run)
+        folder = "DIR" if run.from_fork else folder_of(run)
         block = [_EXPLAIN.format(code(command), code(f"--report {folder}"))]
         yield Section(name="command to explain a cell", block=block)
-
-
-def _acceptable(tokens: Sequence[FindingSection]) -> int:
-    found = (section.finding for section in tokens if section.finding.command is not None)
-    return sum(each.word in {Drift.word, Unrecorded.word} for each in found)
-
-
-def _accepting(report: GateReport, run: CiRun, acceptable: int) -> Iterator[Section]:
-    """Yield the commands for several findings, or for the report itself."""
-    new = _new(report)
-    if acceptable > _FEW:
-        yield Section(name="command to accept all", block=_accepting_all(report, new))
-    else:
-        for cells, command in accept_commands_by_model(report):
-            note = f"# accept all {len(cells)} cells of this model that drifted or have no golden"
-            yield Section(
-                name="command to accept all of a model", block=fence([note, command], "sh")
-            )
-    profiles = [profile for profile in dict.fromkeys(cell.profile for cell in new) if profile]
-    if profiles and not run.from_fork:
-        elsewhere = _accepting_elsewhere(report, run, profiles)
-        yield Section(name="commands for another machine", block=elsewhere)
-    elif run.artifact is not None and not run.from_fork:
-        download = download_command(run, run.artifact, _folder(run))
-        block = fence(["# download the report", download], "sh")
-        yield Section(name="download command", block=block)
-
-
-def _accepting_all(report: GateReport, new: Sequence[CellReport]) -> Block:
-    cells = f"# accept all {len(new)} cells that drifted or have no golden"
-    return fence([cells, accept_all_command(report)], "sh")
-
-
-def _accepting_elsewhere(report: GateReport, run: CiRun, profiles: Sequence[str]) -> Block:
-    """Return how to accept goldens on a machine with another profile."""
-    noun = "profile" if len(profiles) == 1 else "profiles"
-    folder = "DIR" if run.artifact is None else _folder(run)
-    accept = shell.command(f"{_UPDATE} {folder}", config_option(report.repeat_with))
-    if run.artifact is None:
-        how, lines = _UNPACK, [accept]
-    else:
-        how, lines = _THERE, [download_command(run, run.artifact, folder), accept]
-    note = [f"The observed goldens are for {noun} {_profiles(profiles)}. {how}"]
-    return joined([note, fence(lines, "sh")])
-
-
-def _folder(run: CiRun) -> str:
-    return f"repro-gate-run-{run.id.run}"
 
 
 def _profiles(profiles: Collection[str]) -> str:

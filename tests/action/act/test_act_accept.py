@@ -5,7 +5,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from tests.fakes.github.world import MAINTAINER, STRANGER, Account, Artifact, Ru
 pytestmark = pytest.mark.act
 
 _WORKFLOW = ".github/workflows/accept.yml"
+_GATE = ".github/workflows/gate.yml"
 _EXAMPLE = PROJECT / "docs" / "examples" / "accept" / "report.md"
 _COMMAND = "`REPRO_GATE_RECORD_EXAMPLE=1 make action`"
 _GOLDEN = f"snapshots/goldens/{PROFILE}/{CELL}.json"
@@ -70,6 +71,9 @@ def drifted_once(
     # What installs is that of the release, which is tested as it is.
     (install,) = set(_INSTALL.findall((caller.folder / _WORKFLOW).read_text("utf-8")))
     caller.edit(_WORKFLOW, install, _LINK)
+    caller.edit(
+        ".github/workflows/gate.yml", "accelerator: none", "accelerator: none, accept: true"
+    )
     remote = tmp_path_factory.mktemp("remote")
     git(remote, "init", "--quiet", "--bare")
     with staged(caller=caller) as usual:
@@ -98,8 +102,9 @@ def drifted(drifted_once: Drifted) -> Generator[Drifted]:
 def test_an_accepted_drift_is_a_commit_and_green(drifted: Drifted) -> None:
     """One commit with the golden and nothing else, and an answer that names it."""
     stage, head = drifted.stage, drifted.branch
+    (reply,) = re.findall(r"^/repro-gate accept --cause \w+$", drifted.check.comment, re.MULTILINE)
 
-    accepted = drifted.ask()
+    accepted = drifted.ask(reply)
     commit = drifted.branch
     git(stage.caller.folder, "pull", "--quiet", str(drifted.remote), "topic")
     again = stage.play(3)
@@ -113,7 +118,10 @@ def test_an_accepted_drift_is_a_commit_and_green(drifted: Drifted) -> None:
     answer = accepted.comments[-1].body
     assert f"### ✅ Accepted as [`{commit[:7]}`]" in answer
     assert again.log.results == {"gate": "success"}
-    report = _report(accepted, answer, message, again).replace(commit, "c" * 40)
+    shown = [drifted.check.comment, reply, message, answer]
+    report = _report(*shown, jobs=accepted.log.results, check=again.log.results).replace(
+        commit, "c" * 40
+    )
     report = report.replace(commit[:7], "ccccccc")
     if os.environ.get("REPRO_GATE_RECORD_EXAMPLE"):
         _EXAMPLE.write_text(report, "utf-8")
@@ -157,21 +165,32 @@ def test_other_comments_start_nothing(drifted: Drifted) -> None:
     assert [one for one in scene.comments if one.author == MAINTAINER] == []
 
 
-def _report(accepted: Scene, answer: str, message: str, again: Scene) -> str:
-    """Return the page of the documentation: what was asked, done and answered."""
+def _report(
+    comment: str,
+    reply: str,
+    message: str,
+    answer: str,
+    *,
+    jobs: Mapping[str, str],
+    check: Mapping[str, str],
+) -> str:
+    """Return the page of the documentation: what was shown, asked, done and answered."""
+    offer = comment[comment.index("The observed goldens") : comment.index("`repro-gate explain")]
     blocks = [
         "# An accepted drift",
         f"Recorded by {_COMMAND}, with the engine of [`markov`](../markov/repro-gate.toml).",
-        "## The comment",
-        "```text\n/repro-gate accept\n```",
+        "## What the comment of the gate offers",
+        offer.strip(),
+        "## The reply",
+        f"```text\n{reply}\n```",
         "## The jobs",
-        "\n".join(f"- `{job}`: {result}" for job, result in accepted.log.results.items()),
+        "\n".join(f"- `{job}`: {result}" for job, result in jobs.items()),
         "## The commit",
         f"```text\n{message.strip()}\n\n{_GOLDEN}\n```",
         "## The answer",
         re.sub(r"(?<=[Rr]un[ =])\d+|(?<=runs/)\d+", "20", answer).strip(),
         "## The next check",
-        "\n".join(f"- `{job}`: {result}" for job, result in again.log.results.items()),
+        "\n".join(f"- `{job}`: {result}" for job, result in check.items()),
     ]
     return "\n\n".join(blocks) + "\n"
 

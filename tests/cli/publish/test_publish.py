@@ -56,6 +56,16 @@ def test_drift_is_published_everywhere(red_job: Job, github: Github) -> None:
     assert red_job.summary().startswith(opening)
 
 
+def test_the_replies_are_shown_where_they_are_set_up(red_job: Job, github: Github) -> None:
+    """The action says so with a variable."""
+    red_job.publish("--artifact", "repro-gate", REPRO_GATE_ACCEPT="true")
+
+    (body,) = github.world.bodies()
+    cause = re.search(r"--from repro-gate-run-4321 --cause ([0-9a-f]{8})\n", body)
+    assert cause is not None
+    assert f"\n/repro-gate accept --cause {cause[1]}\n" in body
+
+
 def test_the_outputs_are_those_of_the_action(red_job: Job, github: Github) -> None:
     """Each is a value, or the path of an existing file."""
     red_job.publish()

@@ -22,7 +22,11 @@ _PRISM = _MODULES / ".bin" / "prism"
 _DESCRIPTION = _MODULES / "@octokit" / "openapi" / "generated" / "api.github.com.json"
 _PATHS = (
     "/user",
+    "/repos/{owner}/{repo}/actions/runs",
+    "/repos/{owner}/{repo}/actions/runs/{run_id}/artifacts",
+    "/repos/{owner}/{repo}/collaborators/{username}/permission",
     "/repos/{owner}/{repo}/pulls",
+    "/repos/{owner}/{repo}/pulls/{pull_number}",
     "/repos/{owner}/{repo}/issues",
     "/repos/{owner}/{repo}/issues/{issue_number}",
     "/repos/{owner}/{repo}/issues/{issue_number}/comments",

@@ -7,17 +7,30 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from repro_gate.adapters.github.acceptance import GithubCheckedHeads, GithubThread
 from repro_gate.adapters.github.comments import GithubPullRequests
 from repro_gate.adapters.github.issues import GithubIssues
 from repro_gate.adapters.github.repository import Repository
 from repro_gate.adapters.http.secret import Secret
+from repro_gate.checks.accept import find_result
 from repro_gate.checks.publish import Posted, publish_comment
+from repro_gate.core.acceptance.request import AcceptComment
 from repro_gate.core.comments import CiRun, CommentMode, CommentState, Marker, RunId
 from repro_gate.core.watch.issues import IssueMarker
 from repro_gate.core.watch.state import WatchState
 from repro_gate.errors import PublishFailed
 from tests.contract.github.conftest import FOLDER
-from tests.fakes.github.world import OF_FORK, OF_JOB, OF_OTHER_APP, OF_PERSON, STRANGER, Fault, Pull
+from tests.fakes.github.world import (
+    OF_FORK,
+    OF_JOB,
+    OF_OTHER_APP,
+    OF_PERSON,
+    STRANGER,
+    Artifact,
+    Fault,
+    Pull,
+    Run,
+)
 
 if TYPE_CHECKING:
     from tests.contract.github.conftest import Described
@@ -141,6 +154,36 @@ def test_an_issue_is_opened_found_commented_changed_and_closed(
         False,
     )
     assert described.github.world.bodies(issue.number) == [f"{marker}\nDrift."]
+
+
+def test_the_head_of_a_pull_request_and_its_result_are_requested_as_described(
+    described: "Described",
+) -> None:
+    """From the permission of who asks to the artifact, and the answer."""
+    world = described.github.world
+    world.permissions["maintainer"] = "maintain"
+    world.runs = [Run(id=50, pull=10)]
+    world.artifacts = [Artifact(id=9, run=50)]
+    repository = Repository(described.api_url, "octo/gate", Secret(OF_JOB))
+    comment = AcceptComment(
+        pull_request=10,
+        login="maintainer",
+        user_id=77,
+        created_at="2025-01-02T03:04:05Z",
+        body="/repro-gate accept",
+    )
+
+    found = find_result(
+        comment,
+        GithubCheckedHeads(repository),
+        repository="octo/gate",
+        workflow="gate.yml",
+        name="repro-gate",
+    )
+    GithubThread(repository, 10).answer("<!-- 1 -->\nRecorded.")
+
+    assert (found.head.branch, found.run.id.run, found.artifact.id) == ("topic-10", 50, 9)
+    assert world.bodies(10) == ["<!-- 1 -->\nRecorded."]
 
 
 def test_an_invalid_request_is_rejected(described: "Described") -> None:

@@ -5,10 +5,11 @@ from dataclasses import replace
 
 import pytest
 
+from repro_gate.core.changes.groups import change_groups
 from repro_gate.core.comments import CiRun
 from repro_gate.core.report import FinishedCheck, GateReport
 from repro_gate.core.tokens.golden import FactChange
-from repro_gate.core.tokens.verdicts import Inconclusive, Unrecorded
+from repro_gate.core.tokens.verdicts import Unrecorded
 from repro_gate.reports.findings.logprob_wording import BELOW_FLOOR
 from repro_gate.reports.github.body import finding_sections, passed_sections
 from repro_gate.reports.github.comment import LIMIT, render_comment
@@ -159,10 +160,13 @@ def test_many_figures_of_one_finding_are_cut() -> None:
 def test_other_machines_accept_the_observed_goldens() -> None:
     """The command names the matrix and no device, as nothing is measured."""
     options = ("--device", "cuda", "--config", "gate.toml")
-    text = text_of(replace(drifts_of(()), repeat_with=options))
+    report = replace(drifts_of(()), repeat_with=options)
+    text = text_of(report)
 
-    assert "The observed goldens are for profile `cpu-x86-64`. On a machine with another" in text
-    assert "\nrepro-gate update-snapshots --from DIR --config gate.toml\n" in text
+    (group,) = change_groups(report)
+    assert "The observed goldens are for profile `cpu-x86-64`. Unpack the full report" in text
+    command = f"repro-gate update-snapshots --from DIR --config gate.toml --cause {group.id}"
+    assert f"\n{command}\n" in text
 
 
 def test_many_profiles_are_cut() -> None:
@@ -170,7 +174,7 @@ def test_many_profiles_are_cut() -> None:
     report = drifts_of(*[()] * 6)
     cells = [measured_on(f"p{place}", cell) for place, cell in enumerate(report.cells)]
 
-    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. On" in text_of(
+    assert "for profiles `p0`, `p1`, `p2`, `p3`, 2 more. Unpack" in text_of(
         replace(report, cells=tuple(cells))
     )
 
@@ -206,11 +210,11 @@ def rich_of_hosted() -> GateReport:
     return gate_report_of(logprobs=(rich_logprobs_of(),))
 
 
-@pytest.mark.parametrize(("count", "times"), [(5, 0), (6, 1)])
-def test_one_command_accepts_many_findings(count: int, times: int) -> None:
-    """It has the suites and options of the check, and selects no cells."""
+@pytest.mark.parametrize(("count", "times"), [(1, 0), (2, 1)])
+def test_one_command_accepts_the_findings_of_a_fork(count: int, times: int) -> None:
+    """It measures again, with the suites and options of the check."""
     options = ("--device", "cuda", "--config", "a b")
-    text = text_of(replace(drifts_of(*[()] * count), repeat_with=options))
+    text = text_of(replace(drifts_of(*[()] * count), repeat_with=options), FORK)
 
     assert (
         text.count(
@@ -219,42 +223,6 @@ def test_one_command_accepts_many_findings(count: int, times: int) -> None:
         )
         == times
     )
-
-
-def test_one_command_accepts_the_findings_of_one_model() -> None:
-    """A pattern has to match them and no other finding."""
-    text = text_of(drifts_of((), ()))
-
-    assert (
-        "# accept all 2 cells of this model that drifted or have no golden\n"
-        "repro-gate update-snapshots --suite embedded --only 'tiny-qwen2--autumn-leaves--seed*'\n"
-    ) in text
-
-
-@pytest.mark.parametrize("other", ["inconclusive", "model"])
-def test_a_pattern_that_would_accept_more_is_not_offered(other: str) -> None:
-    """It must match neither unmeasured cells nor findings of other models."""
-    first = drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=1))
-    if other == "model":
-        cells = [first, drift_of(generation_of("a"), generation_of("x"), cell_of(model="b"))]
-    else:
-        second = drift_of(generation_of("a b"), generation_of("a y"), cell_of(seed=3))
-        cells = [
-            first,
-            second,
-            cell_report_of(Inconclusive(reason="x", remedy="y"), cell_of(seed=2)),
-        ]
-
-    assert "# accept all" not in text_of(gate_report_of(*cells))
-
-
-def test_one_finding_needs_no_command_for_its_model() -> None:
-    """Cells that drifted alike are one finding, with one command."""
-    alike = [
-        drift_of(generation_of("a b"), generation_of("a x"), cell_of(seed=seed)) for seed in (1, 2)
-    ]
-
-    assert "# accept all" not in text_of(gate_report_of(*alike))
 
 
 def test_the_command_that_downloads_the_report_is_there() -> None:
@@ -266,8 +234,9 @@ def test_the_command_that_downloads_the_report_is_there() -> None:
     folder = "repro-gate-run-17204881234"
     assert (
         f"gh run download 17204881234 --repo octo-org/serving --name repro-gate --dir {folder}\n"
-        f"repro-gate update-snapshots --from {folder} --config 'a b'\n"
+        "```\n"
     ) in text
+    assert f"repro-gate update-snapshots --from {folder} --config 'a b' --cause " in text
     assert "DIR" not in text
 
 
@@ -288,8 +257,7 @@ def test_four_hundred_drifts_have_an_overview() -> None:
 
     assert utf16_units(body) <= LIMIT
     assert "<summary>Models</summary>" in body
-    assert "\nrepro-gate update-snapshots --from DIR\n" in body
-    assert "# accept all 400 cells that drifted or have no golden\nrepro-gate update-snap" in body
+    assert "**400 cells**: `drift: " in body
     assert "<summary>380 more findings</summary>" in body
     assert "**Omitted**" not in body
     assert body.count("❌ drift: ") == 20
