@@ -7,7 +7,7 @@ unless `--repro-gate` or `repro_gate = true` asks for it, and imports nothing el
 import pytest
 
 from repro_gate.pytest_plugin.fixtures import golden, pytest_generate_tests, repro_gate
-from repro_gate.pytest_plugin.options import MARKER, Options, add_options
+from repro_gate.pytest_plugin.options import MARKER, PLUGIN, Options, add_options
 
 __all__ = ["golden", "pytest_generate_tests", "repro_gate"]
 
@@ -24,4 +24,4 @@ def pytest_configure(config: pytest.Config) -> None:
     if options.is_on:
         from repro_gate.pytest_plugin.collecting import Collecting  # noqa: PLC0415 -- see above
 
-        config.pluginmanager.register(Collecting(config, options), "repro-gate-cells")
+        config.pluginmanager.register(Collecting(config, options), PLUGIN)

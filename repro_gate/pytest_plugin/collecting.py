@@ -27,7 +27,8 @@ class Collecting:
         self._config = config
         self._options = options
         self._worker: dict[str, Any] = getattr(config, "workerinput", {})
-        self._gates: dict[Path, MatrixGate] = {}
+        self.gates: dict[Path, MatrixGate] = {}
+        """By matrix file."""
         self._report = SessionReport(options, shown_as=self._shown_as)
         self._add_matrix_file()
 
@@ -67,7 +68,7 @@ class Collecting:
     @pytest.hookimpl(wrapper=True)
     def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> Generator[None]:
         """Write the reports, or send what they rest on to the controller of pytest-xdist."""
-        for gate in self._gates.values():
+        for gate in self.gates.values():
             self._report.add_gate(gate)
         if self._worker:
             self._config.workeroutput["repro_gate"] = self._report.data()  # type: ignore[attr-defined]
@@ -103,8 +104,8 @@ class Collecting:
     def _opened(self, file: Path) -> MatrixGate:
         """Return the gate of a matrix file; raises `ReproGateError`."""
         self._report.add_file(file)
-        if self._options.report is not None and self._gates:
-            first = next(iter(self._gates))
+        if self._options.report is not None and self.gates:
+            first = next(iter(self.gates))
             raise UsageInvalid(
                 f"--repro-gate-report is for one matrix file, and {first} is another one; choose "
                 "one with --repro-gate-config"
@@ -117,11 +118,13 @@ class Collecting:
             device=device,
             devices=devices,
         )
-        gate = self._gates[file] = MatrixGate(
+        gate = MatrixGate(
             session,
             progress=self._progress,
             fail_fast=self._config.getoption("maxfail") == 1,
         )
+        _require_tokens(gate, self._options.suites)
+        self.gates[file] = gate
         return gate
 
     def _devices(self) -> tuple[str | None, tuple[str, ...]]:
@@ -178,3 +181,13 @@ class Collecting:
         """Return the name of a matrix file in commands that are run in this folder."""
         folder = self._config.invocation_params.dir
         return file.relative_to(folder) if file.is_relative_to(folder) else file
+
+
+def _require_tokens(gate: MatrixGate, suites: tuple[str, ...]) -> None:
+    """Raise `UsageInvalid` for suites of log-probabilities, of which no cell becomes a test."""
+    others = [plan.suite.name for plan in gate.session.logprob_plans()]
+    if others and (suites or not gate.plan.cells):
+        raise UsageInvalid(
+            f"{others[0]} is a suite of log-probabilities, which is judged as a whole and may cost "
+            f"calls; use repro-gate check --suite {others[0]}"
+        )

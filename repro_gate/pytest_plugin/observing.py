@@ -28,7 +28,7 @@ from repro_gate.core.tokens.golden_format import to_data
 from repro_gate.ports import Progress
 from repro_gate.pytest_plugin.items import cell_result, reported_errors
 from repro_gate.pytest_plugin.measuring import MatrixGate, open_matrix
-from repro_gate.pytest_plugin.options import MATRIX_FILE, PARAMETER, Options
+from repro_gate.pytest_plugin.options import MATRIX_FILE, PARAMETER, PLUGIN, Options
 
 _CELLS = pytest.StashKey["Cells"]()
 
@@ -63,8 +63,9 @@ class Observed:
 class Cells:
     """The cells of the selected suites."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, collected: MatrixGate | None) -> None:
         self._session = session
+        self._collected = collected
         self._wanted: tuple[str, ...] = ()
 
     @classmethod
@@ -76,7 +77,9 @@ class Cells:
                 file = options.config or _matrix_file(config)
                 device = next(iter((options.device, *options.devices)), None)
                 session = open_matrix(file, shown_as=file, suites=options.suites, device=device)
-                config.stash[_CELLS] = cls(session)
+                plugin: Any = config.pluginmanager.getplugin(PLUGIN)
+                collected = None if plugin is None else plugin.gates.get(file)
+                config.stash[_CELLS] = cls(session, collected)
         return config.stash[_CELLS]
 
     @property
@@ -92,11 +95,14 @@ class Cells:
         self._wanted = tuple(filter(None, wanted))
 
     def cell(self, cell_id: str) -> Observed:
-        """Return what a cell generates, in one run."""
+        """Return what a cell generates: in one run, unless its own test has run before."""
         with reported_errors():
             cell = self._once.cell(cell_id)
-            self._once.want(map(self._once.cell, self._wanted))
-            report = self._once.report_on(cell)
+            if self._whole.is_measured(cell):
+                report = self._whole.report_on(cell)
+            else:
+                self._once.want(map(self._once.cell, self._wanted))
+                report = self._once.report_on(cell)
         return Observed(_observed(cell, report))
 
     def golden(self, cell_id: str) -> Observed:
@@ -119,7 +125,8 @@ class Cells:
 
     @cached_property
     def _whole(self) -> MatrixGate:
-        return MatrixGate(self._session, progress=_no_progress)
+        # What the tests of cells have measured is not measured again.
+        return self._collected or MatrixGate(self._session, progress=_no_progress)
 
     @cached_property
     def _once(self) -> MatrixGate:

@@ -8,6 +8,8 @@ from typing import Final
 import pytest
 
 MARKER: Final = "repro_gate"
+PLUGIN: Final = "repro-gate-cells"
+"""The name of the plugin that collects the cells."""
 PARAMETER: Final = "repro_gate_cell"
 """The parameter of a test for each cell."""
 MATRIX_FILE: Final = "repro-gate.toml"

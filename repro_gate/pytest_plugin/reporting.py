@@ -126,6 +126,11 @@ class SessionReport:
         commit = clean_commit_of(session.file.parent)
         report = replace(report, repeat_with=session.repeat_options, commit=commit)
         self._lines += [log_line(line) for line in _lines_of(report)]
+        self._lines += [
+            f"left out: {plan.suite.name}, a suite of log-probabilities, which is judged as a "
+            f"whole and may cost calls: repro-gate check --suite {plan.suite.name}"
+            for plan in session.logprob_plans()
+        ]
         return report
 
     def _write(self, report: GateReport) -> None:

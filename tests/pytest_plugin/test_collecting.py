@@ -153,6 +153,25 @@ def test_a_wrong_selection_is_an_error_of_the_collection(
     assert f"\n{message}" in ran.out
 
 
+def test_a_suite_of_log_probabilities_is_left_out_with_the_reason(project: Project) -> None:
+    """Its verdicts are those of the whole suite; naming it is refused."""
+    policy = {"provider": "local", "model": "tiny", "temperature": 0.7, "logprobs": "raw"}
+    quick = {"runs": 2, "seeds": [1, 2], "prompts": {"tiny": ["haiku", "fox"]}}
+    hosted = {"kind": "logprobs", "policies": ["base"], "items": ["one"]}
+    project.gate.write_matrix(
+        default_suites=["quick", "hosted"],
+        policies={"base": policy},
+        items={"one": {"prompt": "Say", "response": " one two three four"}},
+        suites={"quick": quick, "hosted": hosted},
+    )
+    ran = project.pytest("--repro-gate")
+    refused = project.pytest("--repro-gate", "--repro-gate-suite", "hosted")
+
+    assert (ran.last, refused.last) == ("6 passed", "1 error")
+    assert "\nleft out: hosted, a suite of log-probabilities, " in ran.out
+    assert "\nhosted is a suite of log-probabilities, " in refused.out
+
+
 def test_an_invalid_matrix_names_its_place(project: Project) -> None:
     """As in a check."""
     project.gate.write_matrix(runs=0)

@@ -63,6 +63,16 @@ def test_goldens_of_another_repository_are_snapshots_of_syrupy(project: Project)
     assert project.gate.run("check").code == 0
 
 
+def test_what_a_test_of_a_cell_has_measured_is_used(project: Project) -> None:
+    """It is not measured twice in one run of pytest."""
+    project.write("test_tokens.py", _ALL)
+    project.pytest("--repro-gate", "repro-gate.toml")
+    alone = len(project.gate.asked())
+    ran = project.pytest("--repro-gate", "repro-gate.toml", "test_tokens.py")
+
+    assert (ran.last, len(project.gate.asked())) == ("10 passed", 2 * alone)
+
+
 def test_a_cell_that_proves_nothing_is_no_observation(project: Project) -> None:
     """Its model gives the same output for every prompt."""
     project.write("test_tokens.py", _ALL)
