@@ -126,7 +126,7 @@ $(ORACLE)/.installed: $(ORACLE_LOCK) | $(filter .uv/bin/uv,$(UV))
 
 # The built-in engine against llama-server: the same tokens, texts and stops, and how far others are.
 oracle: setup $(ORACLE)/.installed
-	REPRO_GATE_REQUIRE=oracle $(BIN)/python -m pytest tests/contract/oracle
+	REPRO_GATE_REQUIRE=oracle $(BIN)/python -m pytest tests/contract/oracle tests/docs/test_drift.py
 	$(BIN)/python -m benchmarks.served_distance
 
 # vLLM for CPUs, in an environment of its own. The torch that it wants is on no package index: that of PyPI
