@@ -16,7 +16,8 @@ _USES = re.compile(r"^[\s-]*uses: (?P<name>[\w./$-]+)(?:@(?P<ref>\S+)(?P<rest>.*
 _PINNED = re.compile(r"[0-9a-f]{40}")
 _VERSION = re.compile(r" # v\d+\.\d+\.\d+")
 _BY_NAME = {file.stem: file for file in WORKFLOWS}
-_COMMENTS = {"gate.gate", "gate-comment.comment", "shards.merge"}
+_COMMENTS = {"gate.gate", "gate-comment.comment", "reusable-gate.gate", "shards.merge"}
+_CALL = document(_BY_NAME["reusable-gate"])[True]["workflow_call"]
 _PUBLISHES = {
     "accept.push": {"contents"},
     "accept.answer": {"pull-requests"},
@@ -46,6 +47,7 @@ def test_there_are_workflows_to_look_at() -> None:
         "gate-comment",
         "nightly",
         "release",
+        "reusable-gate",
         "selftest",
         "shards",
     } == set(_BY_NAME)
@@ -79,7 +81,10 @@ def test_only_the_jobs_that_comment_keep_or_publish_can_write() -> None:
 @pytest.mark.parametrize("name", _jobs())
 def test_a_job_comes_to_an_end(name: str) -> None:
     """No job runs for the six hours that are the default."""
-    assert 0 < _jobs()[name]["timeout-minutes"] <= 120
+    limit = _jobs()[name]["timeout-minutes"]
+    if limit == "${{ inputs.timeout-minutes }}":
+        limit = _CALL["inputs"]["timeout-minutes"]["default"]
+    assert 0 < limit <= 120
 
 
 @pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
@@ -109,7 +114,7 @@ def test_actions_are_pinned(file: Path) -> None:
     """Each `uses:` is this repository, or a commit with its version as a comment."""
     found = list(_USES.finditer(file.read_text("utf-8")))
     for use in found:
-        if use["name"] == "./":
+        if use["name"].startswith("./"):
             continue
         assert _PINNED.fullmatch(use["ref"] or ""), use[0]
         assert _VERSION.fullmatch(use["rest"]), use[0]
@@ -134,11 +139,25 @@ def test_inputs_of_the_action_are_spelled_right() -> None:
         name
         for file in WORKFLOWS
         for step in steps_of(file)
-        if step.uses == "./"
+        if step.uses.startswith("./")
         for name in step.inputs
     }
     assert given
     assert given - known == set()
+
+
+def test_the_reusable_workflow_has_the_inputs_of_the_action() -> None:
+    """Each that it takes goes to the action as it is, with the same default."""
+    known = document(ACTION)["inputs"]
+    (step,) = (step for step in steps_of(_BY_NAME["reusable-gate"]) if step.id == "gate")
+    passed = {name: f"${{{{ inputs.{name} }}}}" for name in step.inputs.keys() - {"api-key"}}
+    defaults = {name: str(_CALL["inputs"][name]["default"]).lower() for name in passed}
+
+    assert step.inputs == passed | {"api-key": "${{ secrets.api-key }}"}
+    assert set(passed) == _CALL["inputs"].keys() - {"runs-on", "timeout-minutes"}
+    assert {name: known[name]["default"].lower() for name in passed} == defaults | {
+        "artifact-name": "${{ tojson(matrix) }}"
+    }
 
 
 def test_strangers_do_not_run_on_our_machines_unasked() -> None:
@@ -175,12 +194,18 @@ def test_a_merge_queue_is_not_taken_for_a_fork() -> None:
         for job in _jobs().values()
         if "github.event.pull_request.head" in job.get("if", "")
     ]
-    assert len(conditions) == 2
+    assert len(conditions) == 3
     for condition in conditions:
-        assert condition.startswith("${{ github.event_name == 'merge_group' || ")
+        asked = condition.partition(" || ")[0]
+        assert asked in {
+            "${{ github.event_name == 'merge_group'",
+            "${{ github.event_name != 'pull_request'",
+        }
 
 
-@pytest.mark.parametrize("name", ["gate.verdict", "selftest.selftest", "shards.merge"])
+@pytest.mark.parametrize(
+    "name", ["gate.verdict", "reusable-gate.verdict", "selftest.selftest", "shards.merge"]
+)
 def test_a_job_to_be_required_is_never_skipped(name: str) -> None:
     """It runs whatever came of the one that it needs, and is a success only when that one was."""
     job = _jobs()[name]
@@ -204,6 +229,7 @@ def test_the_jobs_to_be_required_are_all_that_wait_but_for_a_release() -> None:
         "release.publish": ["sign-off", "attest"],
         "release.pypi": ["sign-off", "publish"],
         "release.major-tag": "pypi",
+        "reusable-gate.verdict": "gate",
         "selftest.selftest": "case",
         "shards.merge": "shard",
     }
