@@ -31,6 +31,7 @@ from repro_gate.cli.history.commands import history_app
 from repro_gate.cli.hosted.commands import probe
 from repro_gate.cli.lint.commands import lint
 from repro_gate.cli.release.commands import countersign, sign_off, verify, waive
+from repro_gate.cli.review.commands import review
 from repro_gate.cli.start.commands import demo, init
 from repro_gate.cli.terminal.console import (
     EXIT_CODES,
@@ -175,6 +176,7 @@ app.command(epilog=EXIT_CODES)(explain)
 app.command(epilog=EXIT_CODES)(axes)
 app.command(epilog=EXIT_CODES)(merge)
 app.command(epilog=EXIT_CODES)(publish)
+app.command(epilog=EXIT_CODES)(review)
 app.command("update-snapshots", epilog=EXIT_CODES)(update_snapshots)
 app.command("record-baseline", epilog=EXIT_CODES)(record_baseline)
 app.command(epilog=EXIT_CODES)(probe)

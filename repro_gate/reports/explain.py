@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import groupby
 from textwrap import wrap
 from typing import Final, assert_never
@@ -51,9 +52,11 @@ WIDTH: Final = 100
 _MAX_TEXT: Final = 300
 _INDENT: Final = "  "
 _TOKEN: Final = 24
-_BAR: Final = 20
-_SCALE: Final = 88
-"""Characters from 0 to 1."""
+_MAX_BAR: Final = 20
+_SIDE: Final = 12
+"""Characters of a side without its bar."""
+_AROUND_SCALE: Final = 12
+"""Characters of a line besides those from 0 to 1."""
 
 _OVER_THE_SUITE: Final = {
     Cause.ROUNDING: f"; over the cells of the suite this is {GradeWord.CONSISTENT}",
@@ -65,38 +68,60 @@ _Line = tuple[str, str]
 """A label and its text."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Paragraph:
+    """Text to be wrapped, and what its further lines start with."""
+
+    text: str
+    indent: str
+
+
+_Lines = Iterator[str | _Paragraph]
+
+
 def render_explanation(
-    report: GateReport, cell: CellReport, found: Diagnosis | None, committed: Golden | None
+    report: GateReport,
+    cell: CellReport,
+    found: Diagnosis | None,
+    committed: Golden | None,
+    *,
+    width: int = WIDTH,
 ) -> str:
-    """Return what is known of the divergence of a cell, in lines of at most 100 columns.
+    """Return what is known of the divergence of a cell.
 
     Args:
         report: the check that the cell is from.
         cell: the result of the cell.
         found: its diagnosis; None where nothing diverged.
         committed: its golden in the checkout.
+        width: the most columns of a line.
     """
     blocks = [list(_headline(report, cell, found, committed)), *map(list, _modes(cell))]
     if found is not None:
         blocks += [
             list(_fork(cell, found)),
-            list(_candidates(found)),
-            list(_draw(cell, found)),
+            list(_candidates(found, width)),
+            list(_draw(cell, found, max(1, width - _AROUND_SCALE))),
             list(_shift(found)),
             list(_forced(cell, found)),
             list(_graded(report, cell)),
         ]
     blocks.append(list(_changed(cell, found)))
     lines = [line for block in blocks if block for line in [*block, ""]][:-1]
-    return "".join(f"{clipped(log_line(line), WIDTH)}\n" for line in lines)
+    shown = (
+        text
+        for line in lines
+        for text in ([line] if isinstance(line, str) else _wrapped(line, width))
+    )
+    return "".join(f"{clipped(log_line(line), width)}\n" for line in shown)
 
 
 def _headline(
     report: GateReport, cell: CellReport, found: Diagnosis | None, committed: Golden | None
-) -> Iterator[str]:
+) -> _Lines:
     description = describe_graded(cell, report)
     yield f"{cell.verdict.word}  {cell.id}"
-    yield f"{_INDENT}{description.claim}"
+    yield _Paragraph(f"{_INDENT}{description.claim}", _INDENT)
     known = [("reason", description.reason), ("remedy", description.remedy)]
     commit = "" if report.commit is None else f", commit {report.commit[:12]}"
     checked = f"{report.started_at} by repro-gate {report.tool_version}{commit}"
@@ -123,7 +148,7 @@ def _no_divergence(cell: CellReport) -> str:
     return f"{Cause.DEFINITION.value}: tokens {tokens}"
 
 
-def _modes(cell: CellReport) -> Iterator[Iterable[str]]:
+def _modes(cell: CellReport) -> Iterator[Iterable[str | _Paragraph]]:
     """Yield how answers compare with run 1 in each mode, and where they first differ."""
     for row in invariances([cell]):
         yield [
@@ -220,7 +245,7 @@ def _unknown(found: Diagnosis) -> str:
     )
 
 
-def _fork(cell: CellReport, found: Diagnosis) -> Iterator[str]:
+def _fork(cell: CellReport, found: Diagnosis) -> _Lines:
     explanation = _explanation(cell, found)
     yield f"at the fork, {format_place(found.divergence)}"
     yield from _labelled(evidence(explanation))
@@ -233,20 +258,22 @@ def _explanation(cell: CellReport, found: Diagnosis) -> Explanation:
     return explain(cell) or explain_change(cell.cell, found.before, now, found.divergence)
 
 
-def _candidates(found: Diagnosis) -> Iterator[str]:
+def _candidates(found: Diagnosis, width: int) -> _Lines:
     """Yield the most likely tokens at the fork, with a bar for the probability on each side."""
     position = found.divergence.position
     at_fork = [each for each in found.up_to_fork if each.number == position]
     texts = _texts(found)
+    bar = min(_MAX_BAR, max(0, (width - len(_INDENT) * 3 - _TOKEN) // 2 - _SIDE - 1))
+    side = bar + _SIDE
     for each in at_fork:
         yield f"most likely tokens at output[{position}], before the samplers"
-        yield f"{_INDENT}{'':{_TOKEN}}  {_before(found):<32}  now".rstrip()
+        yield f"{_INDENT}{'':{_TOKEN}}  {_before(found):<{side}}  now".rstrip()
         for token in _in_order(each):
             mark = _mark(token, found)
             name = clipped(format_token(texts[token]) if token in texts else str(token), _TOKEN - 2)
-            before = _side(token, each.before, each.ranked[0])
-            now = _side(token, each.now, each.ranked[1])
-            yield f"{_INDENT}{mark} {name:{_TOKEN - 2}}  {before:32}  {now}".rstrip()
+            before = _side(token, each.before, each.ranked[0], bar)
+            now = _side(token, each.now, each.ranked[1], bar)
+            yield f"{_INDENT}{mark} {name:{_TOKEN - 2}}  {before:{side}}  {now}".rstrip()
     if at_fork and any(_tokens_at_fork(found)):
         yield f"{_INDENT}- {_before(found)}, + {_after(found)}"
 
@@ -268,14 +295,14 @@ def _mark(token: int, found: Diagnosis) -> str:
     return "-" if is_expected else "+" if is_observed else " "
 
 
-def _side(token: int, known: Mapping[int, float], ranked: int) -> str:
+def _side(token: int, known: Mapping[int, float], ranked: int, bar: int) -> str:
     """Return rank, probability and bar of a token; a rank after a gap is not known."""
     if token not in known:
         return "not known"
     above = sum(logprob > known[token] for logprob in known.values())
     rank = f">{ranked}" if above >= ranked else str(above + 1)
     probability = probability_of(known[token])
-    return f"{rank:>3}  {probability:7.2%} {'#' * round(_BAR * probability)}"
+    return f"{rank:>3}  {probability:7.2%} {'#' * round(bar * probability)}"
 
 
 def _texts(found: Diagnosis) -> dict[int, Token]:
@@ -299,21 +326,30 @@ def _after(found: Diagnosis) -> str:
     return "the run that differs" if found.now is None else "observed"
 
 
-def _draw(cell: CellReport, found: Diagnosis) -> Iterator[str]:
+def _draw(cell: CellReport, found: Diagnosis, scale: int) -> _Lines:
     """Yield the interval from 0 to 1 with the shares of both tokens and the random number."""
     token = _explanation(cell, found).verified
     if token is None or token.uniform is None:
         return
     shares = _shares(found, token)
     yield "the draw: the random number lies in the share of the token that is drawn"
-    marks = [" "] * _SCALE
+    marks = [" "] * scale
     for label, share in shares:
         if share is not None:
-            low, high = _column(share.low), _column(share.high)
+            low, high = _column(share.low, scale), _column(share.high, scale)
             marks[low : high + 1] = label[0] * (high + 1 - low)
     yield f"{_INDENT}0 |{''.join(marks)}| 1"
-    yield f"{_INDENT}   {' ' * _column(token.uniform)}^ {token.uniform:.6f}"
+    yield f"{_INDENT}   {_pointer(token.uniform, scale)}"
     yield from _labelled([(label, _format_share(share)) for label, share in shares])
+
+
+def _pointer(number: float, scale: int) -> str:
+    """Return a mark below a number from 0 to 1, with the number on the side that has more space."""
+    column, shown = _column(number, scale), f"{number:.6f}"
+    before = f"{shown} "
+    if column > scale // 2 and column >= len(before):
+        return f"{before:>{column}}^"
+    return f"{' ' * column}^ {shown}"
 
 
 def _shares(found: Diagnosis, token: VerifiedToken) -> list[tuple[str, Share | None]]:
@@ -338,11 +374,11 @@ def _format_share(share: Share | None) -> str:
     return f"{share.low:.6f} to {share.high:.6f} ({share.size:.2%})"
 
 
-def _column(number: float) -> int:
-    return min(_SCALE - 1, int(number * _SCALE))
+def _column(number: float, scale: int) -> int:
+    return min(scale - 1, int(number * scale))
 
 
-def _shift(found: Diagnosis) -> Iterator[str]:
+def _shift(found: Diagnosis) -> _Lines:
     shifts = shifts_of(found.up_to_fork)
     if shifts is not None:
         end = "of all tokens" if found.divergence.place is Place.LOGITS else "up to the fork"
@@ -364,7 +400,7 @@ def _nats(value: float) -> str:
     return f"{nats(value)} nats" if math.isfinite(value) else "not known: no token is on both sides"
 
 
-def _forced(cell: CellReport, found: Diagnosis) -> Iterator[str]:
+def _forced(cell: CellReport, found: Diagnosis) -> _Lines:
     if found.now is None or not cell.verification:
         return
     is_greedy = cell.cell.sampler.is_greedy
@@ -382,17 +418,17 @@ def _forced(cell: CellReport, found: Diagnosis) -> Iterator[str]:
     yield from _labelled(lines)
 
 
-def _graded(report: GateReport, cell: CellReport) -> Iterator[str]:
+def _graded(report: GateReport, cell: CellReport) -> _Lines:
     """Yield the grade of the cell's model in its suite, with the numbers that it rests on."""
     grade = report.grade_of(cell)
     if grade is not None:
         finding = grade_finding(grade, report)
         yield f"{finding.word}: {finding.subject}"
-        yield from _wrapped(f"{_INDENT}{finding.description.claim}", _INDENT)
+        yield _Paragraph(f"{_INDENT}{finding.description.claim}", _INDENT)
         yield from _labelled(list(finding.details))
 
 
-def _changed(cell: CellReport, found: Diagnosis | None) -> Iterator[str]:
+def _changed(cell: CellReport, found: Diagnosis | None) -> _Lines:
     if isinstance(cell.verdict, Depends):
         known = cell.verdict.provenance
     elif found is None or found.now is None:
@@ -406,20 +442,21 @@ def _changed(cell: CellReport, found: Diagnosis | None) -> Iterator[str]:
     for sentence, same in groupby(changes, key=lambda change: known_change(change).sentence):
         for change in same:
             text = _DIGEST.sub(r"\1...", format_change(escape_change(change)))
-            yield from _wrapped(f"{_INDENT}{text}", _INDENT * 2)
-        yield from _wrapped(f"{_INDENT * 2}{sentence}", _INDENT * 2)
+            yield _Paragraph(f"{_INDENT}{text}", _INDENT * 2)
+        yield _Paragraph(f"{_INDENT * 2}{sentence}", _INDENT * 2)
 
 
-def _labelled(lines: Sequence[_Line]) -> Iterator[str]:
+def _labelled(lines: Sequence[_Line]) -> _Lines:
     width = max((len(label) for label, _ in lines), default=0)
     for label, text in lines:
         indent = " " * (2 * len(_INDENT) + width)
-        yield from _wrapped(f"{_INDENT}{label:<{width}}{_INDENT}{text}", indent)
+        yield _Paragraph(f"{_INDENT}{label:<{width}}{_INDENT}{text}", indent)
 
 
-def _wrapped(text: str, indent: str) -> list[str]:
-    line = clipped(log_line(text), _MAX_TEXT)
+def _wrapped(paragraph: _Paragraph, width: int) -> list[str]:
+    line = clipped(log_line(paragraph.text), _MAX_TEXT)
+    indent = paragraph.indent if len(paragraph.indent) < width else ""
     lines = wrap(
-        line, WIDTH, subsequent_indent=indent, drop_whitespace=False, break_on_hyphens=False
+        line, width, subsequent_indent=indent, drop_whitespace=False, break_on_hyphens=False
     )
     return [each.rstrip() for each in lines]

@@ -22,6 +22,7 @@ _COMMANDS = [
     ["probe"],
     ["publish"],
     ["record-baseline"],
+    ["review"],
     ["update-snapshots"],
     ["sign-off"],
     ["countersign"],

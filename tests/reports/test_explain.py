@@ -248,6 +248,18 @@ def test_a_token_that_is_excluded_has_no_share(
     assert "  * token 5  0.100000 to 0.400000 (30.00%)\n" in text
 
 
+def test_a_random_number_in_the_upper_half_is_left_of_its_mark(
+    drifted: CellReport, gate_report: Callable[..., GateReport]
+) -> None:
+    """On the other side it would not be within the line."""
+    at_fork = replace(drifted.verification[1], uniform=0.99)
+    verification = (drifted.verification[0], at_fork, drifted.verification[2])
+
+    text = page(gate_report(replace(drifted, verification=verification)))
+
+    assert f"\n     {'0.990000 ':>87}^\n" in text
+
+
 def test_a_claimed_token_that_is_drawn_has_one_share(
     differing_run: Cells,
     cell: Callable[..., Cell],

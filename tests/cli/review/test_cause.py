@@ -3,35 +3,9 @@
 import re
 from pathlib import Path
 
-import pytest
-
 from repro_gate.adapters.files.results import read_report, require_finished
 from repro_gate.core.changes.groups import change_groups
 from tests.cli.workspaces import Workspace, contents_of
-
-
-def _tokens(prompt: str, seed: int, *ids: int) -> dict[str, object]:
-    tokens = [[number, f" {number}".encode().hex()] for number in ids]
-    return {"method": "generate", "prompt": prompt, "seed": seed, "result": {"tokens": tokens}}
-
-
-@pytest.fixture(scope="module")
-def checked_once(recorded_once: Workspace, tmp_path_factory: pytest.TempPathFactory) -> Workspace:
-    """Return a workspace whose check found two drifts, and a cell whose runs differ."""
-    checked = recorded_once.copied_to(tmp_path_factory.mktemp("checked"))
-    differing = {"tokens": [[5, b" 5".hex()]]}
-    unstable = {"method": "generate", "prompt": "Say haiku", "seed": 1, "time": 2}
-    checked.write_script(
-        _tokens("Say fox", 1, 7, 8), _tokens("Say fox", 2, 7, 9), unstable | {"result": differing}
-    )
-    assert checked.run("check").code == 10
-    return checked
-
-
-@pytest.fixture
-def checked(checked_once: Workspace, tmp_path: Path) -> Workspace:
-    """Return a copy of it."""
-    return checked_once.copied_to(tmp_path)
 
 
 def _causes(workspace: Workspace) -> dict[str, str]:
