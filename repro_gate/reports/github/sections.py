@@ -20,14 +20,12 @@ from repro_gate.reports.findings.divergence import (
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import Finding, grade_findings, severity, token_findings
 from repro_gate.reports.markdown_findings import changes_since
-from repro_gate.reports.text.escape import Line, clipped
+from repro_gate.reports.text.escape import Line, clipped, shortened
 from repro_gate.reports.text.markdown import Block, code, fence, folded, joined, mark, table
 
 _MAX_CHANGES: Final = 8
 _MAX_FACT_NAME: Final = 60
 _MAX_VALUE_LENGTH: Final = 80
-_DIGEST = re.compile(r"[0-9a-f]{40,128}")
-_SHORT_DIGEST: Final = 12
 _PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]*")
 _MAX_NAME_LENGTH: Final = 150
 _MAX_WORDS_LENGTH: Final = 400
@@ -73,14 +71,11 @@ def _shared(provenances: Iterable[tuple[FactChange, ...]]) -> tuple[FactChange, 
 
 
 def _sides(change: FactChange) -> list[str]:
-    sides = (change.before, change.after)
-    # Two digests with the same first digits would look as if nothing had changed.
-    is_short = (
-        all(side is not None and _DIGEST.fullmatch(side) for side in sides)
-        and len({side[:_SHORT_DIGEST] for side in sides if side is not None}) > 1
-    )
-    longest = _SHORT_DIGEST + 1 if is_short else _MAX_VALUE_LENGTH
-    return ["(not reported)" if side is None else code(clipped(side, longest)) for side in sides]
+    short = shortened(change)
+    return [
+        "(not reported)" if side is None else code(clipped(side, _MAX_VALUE_LENGTH))
+        for side in (short.before, short.after)
+    ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

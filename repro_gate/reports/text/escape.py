@@ -1,5 +1,6 @@
 """Escape untrusted text: names, messages and facts chosen by an engine, a server or a file."""
 
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, NewType, TypeAlias
 
@@ -17,6 +18,8 @@ Escape: TypeAlias = Callable[[str], str]
 
 MAX_MESSAGE_LENGTH: Final = 1000
 """A longer message would push the verdicts out of sight."""
+_DIGEST: Final = re.compile(r"[0-9a-f]{40,128}")
+_SHORT_DIGEST: Final = 12
 _MAX_LISTED: Final = 5
 """Ids, tokens or changed facts in one block; report.json has all of them."""
 
@@ -81,6 +84,17 @@ def escape_change(changed: FactChange) -> FactChange:
     # A control character, and a text that looks like its escape.
     before, after = (Escaped(escape_text(value or "")) for value in values)
     return FactChange(name=one_line(changed.name), before=before, after=after)
+
+
+def shortened(changed: FactChange) -> FactChange:
+    """Return the change of a digest with the first digits of both sides, unless they are equal."""
+    before, after = changed.before or "", changed.after or ""
+    is_digest = all(map(_DIGEST.fullmatch, (before, after)))
+    if not is_digest or before[:_SHORT_DIGEST] == after[:_SHORT_DIGEST]:
+        return changed
+    starts = (f"{side[:_SHORT_DIGEST]}\N{HORIZONTAL ELLIPSIS}" for side in (before, after))
+    before, after = starts
+    return FactChange(name=changed.name, before=before, after=after)
 
 
 def format_change(changed: FactChange) -> Escaped:

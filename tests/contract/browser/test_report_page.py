@@ -154,7 +154,7 @@ def test_a_filtered_view_has_an_address(browser: Browser, usual: Path) -> None:
     """It is the same when opened again; a file on a disk may have one."""
     with browser.open(usual) as opened:
         search(opened, "v:drift")
-        address, rows = opened.page.url, shown(opened)
+        address, rows = opened.page.evaluate("location.href"), shown(opened)
         opened.page.goto("about:blank")
         opened.page.goto(address)
 

@@ -84,3 +84,12 @@ def test_a_changed_fact_is_still_one_when_it_is_escaped(values: tuple[str, str])
 
     assert shown.before != shown.after
     assert escape.format_change(shown).isprintable()
+
+
+def test_digests_have_their_first_digits() -> None:
+    """Unless those are equal, or only one side is a digest."""
+    sides = [("ab" * 32, "cd" * 32), ("ab" * 32, "ab" * 31 + "cd"), ("ab" * 32, None), ("1", "2")]
+    short = [escape.shortened(FactChange(name="x", before=a, after=b)) for a, b in sides]
+
+    assert (short[0].before, short[0].after) == ("abababababab…", "cdcdcdcdcdcd…")
+    assert [(each.before, each.after) for each in short[1:]] == sides[1:]

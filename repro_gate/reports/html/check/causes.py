@@ -9,7 +9,7 @@ from repro_gate.core.report import GateReport
 from repro_gate.reports.findings.tokens import config_option, is_acceptable
 from repro_gate.reports.html.check.findings import Findings
 from repro_gate.reports.text import shell
-from repro_gate.reports.text.escape import escape_change, format_change
+from repro_gate.reports.text.escape import escape_change, format_change, shortened
 
 _ACCEPT: Final = "repro-gate update-snapshots --from DIR"
 _MAX_CAUSES: Final = 100
@@ -58,7 +58,7 @@ def causes_of(report: GateReport, findings: Findings) -> Causes:
 def _shown(group: ChangeGroup, report: GateReport, findings: Mapping[int, int]) -> Shown:
     is_open = any(is_acceptable(cell, report) for cell in group.cells)
     accept = shell.command(_ACCEPT, config_option(report.repeat_with))
-    facts = [format_change(escape_change(change)) for change in group.facts]
+    facts = [format_change(shortened(escape_change(change))) for change in group.facts]
     return Shown(
         id=group.id,
         kind=group.kind,

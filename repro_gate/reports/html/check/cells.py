@@ -17,16 +17,18 @@ from repro_gate.reports.html.text import text_of_bytes
 
 _BLOCK: Final = 100
 """Rows of a table that a browser need not lay out while they are out of sight."""
-_START: Final = 80
-"""Characters of an output that a row shows; the rest unfolds."""
+_START: Final = 180
+"""Characters of an output that a row shows; the rest unfolds, which takes a browser time."""
+_LINE: Final = 85
+"""Characters of an output in a line of a row."""
+_TALL: Final = 1.5
+"""Lines of a row on average from which on a block has the larger height."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A cell."""
 
-    number: int
-    """Counted from 1 in the report."""
     word: str
     style: str
     prompt: str
@@ -73,30 +75,29 @@ class Group:
     prompts: tuple[Prompt, ...]
     blocks: tuple[tuple[Row, ...], ...]
 
-    def is_full(self, block: Sequence[Row]) -> bool:
-        """Return whether a block has the height that the style states."""
-        return len(block) == _BLOCK
+    def height_of(self, block: Sequence[Row]) -> str:
+        """Return the class with the height of a block; none where it has fewer rows than others."""
+        if len(block) < _BLOCK:
+            return ""
+        lines = sum(1 if row.rest else 1 + len(row.output) // _LINE for row in block)
+        return "cv" if lines < _TALL * _BLOCK else "cv tall"
 
 
 def groups_of(report: GateReport, findings: Findings) -> tuple[Group, ...]:
     """Return the cells of a report, in its order."""
     numbers = findings.of_cells()
-    grouped: dict[tuple[str, str], list[tuple[int, CellReport]]] = {}
-    for number, cell in enumerate(report.cells, 1):
-        grouped.setdefault((cell.suite, cell.cell.model), []).append((number, cell))
+    grouped: dict[tuple[str, str], list[CellReport]] = {}
+    for cell in report.cells:
+        grouped.setdefault((cell.suite, cell.cell.model), []).append(cell)
     return tuple(
         _group(number, cells, report, numbers) for number, cells in enumerate(grouped.values(), 1)
     )
 
 
 def _group(
-    number: int,
-    numbered: Sequence[tuple[int, CellReport]],
-    report: GateReport,
-    findings: Mapping[int, int],
+    number: int, cells: Sequence[CellReport], report: GateReport, findings: Mapping[int, int]
 ) -> Group:
-    cells = [cell for _, cell in numbered]
-    rows = [_row(place, cell, report, findings) for place, cell in numbered]
+    rows = [_row(cell, report, findings) for cell in cells]
     return Group(
         number=number,
         suite=cells[0].suite,
@@ -107,10 +108,9 @@ def _group(
     )
 
 
-def _row(number: int, found: CellReport, report: GateReport, findings: Mapping[int, int]) -> Row:
+def _row(found: CellReport, report: GateReport, findings: Mapping[int, int]) -> Row:
     explanation, first = explain(found), found.generation
     return Row(
-        number=number,
         word=found.verdict.word,
         style=STYLES[outcome_of_cell(found, report)],
         prompt=found.cell.prompt,

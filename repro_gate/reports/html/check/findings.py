@@ -15,12 +15,13 @@ from repro_gate.reports.findings.tokens import Finding, severity, token_findings
 from repro_gate.reports.html.check.draws import Drawn, drawn_of
 from repro_gate.reports.html.check.summary import STYLES, Command, named
 from repro_gate.reports.html.check.tokens import Fork, fork_of
-from repro_gate.reports.text.escape import escape_change
+from repro_gate.reports.text.escape import escape_change, shortened
 
 _MAX_SHOWN: Final = 200
 """Findings; each has a table of tokens, which takes a browser time."""
 _MAX_IDS: Final = 200
 _MAX_CHANGES: Final = 60
+_OF_LIBRARIES: Final = "library."
 
 Cells: TypeAlias = tuple[CellReport, ...] | tuple[LogprobCellReport, ...]
 """Of one gate."""
@@ -30,11 +31,14 @@ Cells: TypeAlias = tuple[CellReport, ...] | tuple[LogprobCellReport, ...]
 class Change:
     """A fact that changed since the recording."""
 
-    name: str
-    before: str | None
-    after: str | None
+    whole: FactChange
     effect: str = ""
     """What is known of it; without untrusted text."""
+
+    @property
+    def short(self) -> FactChange:
+        """The change with short digests."""
+        return shortened(self.whole)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +47,8 @@ class Changes:
 
     title: str
     shown: tuple[Change, ...]
+    of_libraries: tuple[Change, ...]
+    """Of every build; empty where nothing else changed."""
     more: int
 
 
@@ -165,16 +171,22 @@ def _fork(finding: Finding) -> Fork | None:
 def _changes(finding: Finding) -> Changes | None:
     """Return the changes of the provenance, or of the definition of the first cell."""
     facts = by_effect(finding.description.suspects)
-    found = [
-        Change(each.name, each.before, each.after, known_change(each).sentence) for each in facts
-    ]
+    found = [Change(each, known_change(each).sentence) for each in facts]
     title = f"Changed since the {finding.recorded} was recorded"
     if not found:
-        defined = map(escape_change, _defined(finding.cells))
-        found = [Change(each.name, each.before, each.after) for each in defined]
+        found = [Change(escape_change(each)) for each in _defined(finding.cells)]
         title = f"Changed in the definition of {finding.cells[0].id}" if found else title
-    more = max(0, len(found) - _MAX_CHANGES)
-    return Changes(title=title, shown=tuple(found[:_MAX_CHANGES]), more=more) if found else None
+    others = [each for each in found if not each.whole.name.startswith(_OF_LIBRARIES)]
+    libraries = [each for each in found if each.whole.name.startswith(_OF_LIBRARIES)]
+    shown = others or found
+    if not found:
+        return None
+    return Changes(
+        title=title,
+        shown=tuple(shown[:_MAX_CHANGES]),
+        of_libraries=() if shown is found else tuple(libraries[:_MAX_CHANGES]),
+        more=max(0, len(shown) - _MAX_CHANGES),
+    )
 
 
 def _defined(cells: Sequence[CellReport]) -> Sequence[FactChange]:

@@ -26,12 +26,14 @@ def shown(report: GateReport) -> tuple[Group, ...]:
 
 
 def test_cells_are_grouped_by_suite_and_model(rich_report: GateReport) -> None:
-    """With their counts; each row has the number of its cell in the report."""
+    """With their counts, in the order of the report."""
     qwen, phi = shown(rich_report)
 
     assert (qwen.suite, qwen.model, phi.model) == ("embedded", "tiny-qwen2", "tiny-phi3")
     assert qwen.counts.startswith("4 cells, 34 runs: 3 of 4 identical, 1 match")
-    assert [row.number for row in (*qwen.blocks[0], *phi.blocks[0])] == list(range(1, 11))
+    assert [row.seed for row in (*qwen.blocks[0], *phi.blocks[0])] == [
+        cell.cell.seed for cell in rich_report.cells
+    ]
 
 
 def test_a_row_leads_to_its_finding(rich_report: GateReport) -> None:
@@ -60,14 +62,28 @@ def test_blocks_have_a_hundred_rows(
     assert ["cv" in str(each["class"]).split() for each in blocks] == [True, True, False]
 
 
+def test_a_full_block_has_the_height_of_its_lines(
+    gate_report: Build, cell_report: ReportOf, generation: Callable[..., Generation], cell: CellOf
+) -> None:
+    """An output of some lines is higher than a short one, and than a long one, which is folded."""
+    heights = {}
+    for words in (10, 50, 90):
+        output = generation("ab " * words)
+        cells = [cell_report(Match(), cell(seed=n), generation=output) for n in range(1, 101)]
+        (group,) = shown(gate_report(*cells))
+        heights[words] = group.height_of(group.blocks[0])
+
+    assert heights == {10: "cv", 50: "cv tall", 90: "cv"}
+
+
 def test_an_output_is_complete(
     gate_report: Build, cell_report: ReportOf, generation: Callable[..., Generation]
 ) -> None:
     """Its start is in the row, and the rest unfolds: together they are the output."""
-    long, short = (cell_report(Match(), generation=generation(text)) for text in ("ab " * 40, "ab"))
+    long, short = (cell_report(Match(), generation=generation(text)) for text in ("ab " * 70, "ab"))
     (row,), (brief,) = (shown(gate_report(each))[0].blocks[0] for each in (long, short))
 
-    assert (len(row.start), row.start + row.rest) == (80, row.output)
+    assert (len(row.start), row.start + row.rest) == (180, row.output)
     assert (brief.start, brief.rest) == (" ab", "")
 
 

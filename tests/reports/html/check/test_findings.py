@@ -75,14 +75,33 @@ def test_a_page_has_at_most_two_hundred_findings(drifts: Callable[..., GateRepor
 def test_the_changed_facts_have_what_is_known_of_them(drifts: Callable[..., GateReport]) -> None:
     """The strongest effect first; beyond sixty, their number."""
     changes = [FactChange(name=f"x.{n}", before="1", after="2") for n in range(70)]
-    threads = FactChange(name="setting.kv_type", before="f32", after="f16")
-    (found,) = findings_of(drifts(1, *changes, threads)).shown
+    kv_type = FactChange(name="setting.kv_type", before="f32", after="f16")
+    (found,) = findings_of(drifts(1, *changes, kv_type)).shown
 
     assert found.changes is not None
-    assert found.changes.shown[0].name == "setting.kv_type"
+    assert found.changes.shown[0].whole.name == "setting.kv_type"
     assert found.changes.shown[0].effect.startswith("Keys and values have another precision")
     assert (len(found.changes.shown), found.changes.more) == (60, 11)
-    assert "And 11 more" in render_html(drifts(1, *changes, threads))
+    assert "And 11 more" in render_html(drifts(1, *changes, kv_type))
+
+
+def test_libraries_are_folded_beside_another_change(drifts: Callable[..., GateReport]) -> None:
+    """Every build has other digests; their first digits are shown, and the rest in a tooltip."""
+    library = FactChange(name="library.libggml.so.0.sha256", before="ab" * 32, after="cd" * 32)
+    kv_type = FactChange(name="setting.kv_type", before="f32", after="f16")
+    both, alone = (
+        findings_of(drifts(1, *each)).shown[0] for each in ((library, kv_type), (library,))
+    )
+    cells = list(Elements(render_html(drifts(1, library))).of("td"))
+
+    assert both.changes is not None
+    assert [each.whole.name for each in both.changes.of_libraries] == [library.name]
+    assert alone.changes is not None
+    assert ([each.whole for each in alone.changes.shown], alone.changes.of_libraries) == (
+        [library],
+        (),
+    )
+    assert {"title": "ab" * 32} in cells
 
 
 def test_a_drift_without_a_changed_fact_says_so(drifts: Callable[..., GateReport]) -> None:
@@ -103,7 +122,7 @@ def test_a_redefined_cell_shows_its_definition(
 
     assert new.changes is not None
     assert new.changes.title.startswith("Changed in the definition of tiny-qwen2--")
-    assert [each.name for each in new.changes.shown] == ["max_tokens"]
+    assert [each.whole.name for each in new.changes.shown] == ["max_tokens"]
     assert old.changes is None
 
 

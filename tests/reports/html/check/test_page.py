@@ -21,7 +21,7 @@ Hostile = Callable[[str], GateReport]
 
 _TAME = "tame text\n" * 60
 """So long that it is cut and folded, and with an escape: all that a text can do to a page."""
-_UNTRUSTED = {"aria-label"}
+_UNTRUSTED = {"aria-label", "title"}
 """The attributes in which text from outside may be."""
 _MARKUP = [text for text in HOSTILE if "<" in text]
 
