@@ -69,7 +69,8 @@ class Options:
         options = cls(
             is_on=given.repro_gate or config.getini(_ON),
             is_asked=given.repro_gate,
-            config=None if file is None else folder / file,
+            # As pytest names a collected file: links are not followed.
+            config=None if file is None else Path(os.path.normpath(folder / file)),
             suites=tuple(given.repro_gate_suite),
             device=given.repro_gate_device,
             devices=tuple(

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from repro_gate.checks.tokens.check import judge_tokens, read_committed
 from repro_gate.cli import results, wiring
 from repro_gate.cli.terminal.console import unavailable
 from repro_gate.core.outcome import ExitCode
-from repro_gate.core.report import GateReport
+from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
 from repro_gate.core.tokens.measurement import Measurement, joined
 from repro_gate.errors import InputInvalid, MeasurementUnavailable, ReproGateError
@@ -112,6 +112,7 @@ class SessionReport:
         stopped = (part.measurement.stopped_at for part in parts)
         measured.stopped_at = next(filter(None, stopped), None)
         measured.interrupted |= interrupted
+        require_one_profile(measured.engines)
         workspace = wiring.workspace_for(session)
         committed = read_committed(
             workspace.goldens, workspace.current_references, plan=plan, measured=measured
@@ -144,6 +145,21 @@ class SessionReport:
         if self._options.report is not None:
             code = ExitCode.INPUT_INVALID if isinstance(error, InputInvalid) else None
             results.write_failure(self._options.report, error, code or ExitCode.INCONCLUSIVE)
+
+
+def require_one_profile(engines: Iterable[EngineReport]) -> None:
+    """Raise `MeasurementUnavailable` if the workers' devices have different profiles.
+
+    A report compares all cells of an engine with the goldens of one profile.
+    """
+    profiles: dict[str, str] = {}
+    for engine in engines:
+        first = profiles.setdefault(engine.name, engine.profile)
+        if first != engine.profile:
+            raise MeasurementUnavailable(
+                f"the devices have different profiles: {first} and {engine.profile}",
+                remedy="check each class of device separately, with --repro-gate-device",
+            )
 
 
 def _lines_of(report: GateReport) -> Iterator[str]:

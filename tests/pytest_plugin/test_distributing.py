@@ -5,6 +5,9 @@ from typing import Any
 
 import pytest
 
+from repro_gate.core.report import EngineReport
+from repro_gate.errors import MeasurementUnavailable
+from repro_gate.pytest_plugin.reporting import require_one_profile
 from tests.cli.workspaces import Workspace
 from tests.pytest_plugin.conftest import Project
 
@@ -67,3 +70,21 @@ def test_a_distribution_that_would_load_models_twice_is_refused(
     assert ran.code != 0
     assert message in ran.out
     assert project.gate.asked("start") == []
+
+
+def test_devices_without_workers_share_each_model(project: Project) -> None:
+    """As in a check."""
+    ran = project.pytest("--repro-gate", "--repro-gate-devices", "cpu, cpu")
+
+    assert ran.last == "6 passed"
+    # One of them for the orphaned goldens would be too many.
+    assert len(project.gate.asked("describe")) == 2
+
+
+def test_workers_on_devices_of_different_profiles_give_no_report() -> None:
+    """Each test has its verdict, but one report compares with the goldens of one profile."""
+    engines = [EngineReport(name="llama", profile=f"cuda-sm{each}", facts={}) for each in (80, 90)]
+
+    require_one_profile(engines[:1] * 2)
+    with pytest.raises(MeasurementUnavailable, match="different profiles: cuda-sm80 and cuda-sm90"):
+        require_one_profile(engines)

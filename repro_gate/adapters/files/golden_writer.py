@@ -7,6 +7,7 @@ what a check observed, is in `snapshots`: a check should not wait for syrupy to 
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -76,6 +77,10 @@ class GoldenExtension(JSONSnapshotExtension):
             and not first_divergence(golden.generation, observed.generation)
         )
 
+    def diff_lines(self, serialized_data: Any, snapshot_data: Any) -> Iterator[str]:
+        """Yield the difference without the evidence, which would hide that of the tokens."""
+        yield from super().diff_lines(*map(_without_evidence, (serialized_data, snapshot_data)))
+
     @classmethod
     def write_snapshot_collection(
         cls, *, snapshot_collection: SnapshotCollection, name_order: dict[str, int] | None = None
@@ -103,6 +108,15 @@ class SyrupyGoldens(GoldenFiles):
         collection = SnapshotCollection(location=str(file))
         collection.add(Snapshot(name=golden.cell.id, data=serialize(golden)))
         GoldenExtension.write_snapshot_collection(snapshot_collection=collection)
+
+
+def _without_evidence(text: Any) -> str:
+    try:
+        data = json.loads(text)
+        kept = {key: data[key] for key in data if key not in {"provenance", "trace"}}
+    except (AttributeError, RecursionError, TypeError, ValueError):
+        return str(text)
+    return json.dumps(kept, indent=2, ensure_ascii=False)
 
 
 def _parse(text: str) -> Golden:

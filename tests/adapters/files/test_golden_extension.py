@@ -139,6 +139,18 @@ def test_changed_tokens_fail(suite: Suite) -> None:
     assert "1 snapshot failed. 1 snapshot passed." in ran.out
 
 
+def test_a_failure_shows_the_tokens_and_not_the_evidence(suite: Suite) -> None:
+    """Changed facts come first in the file, and a list of them would be all that pytest shows."""
+    suite.observe(golden_of(cell_of("fox"), generation_of(1, 2), provenance={"a": "b"}))
+
+    out = suite.pytest("-vvv").out
+
+    # The value of the test itself is printed above its diff.
+    diff = [line for line in out.splitlines() if line.startswith("E  ")]
+    assert any('"text": ' in line for line in diff)
+    assert not any('"a": "b"' in line for line in diff)
+
+
 def test_logits_that_the_golden_lacks_fail(suite: Suite) -> None:
     """The tokens are equal, and prove less than what was observed."""
     suite.observe(golden_of(TRACED.cell, generation_of(7, 8, logits="ab")), GOLDENS[1])
