@@ -1,6 +1,7 @@
 """Change groups in words, and the command that accepts one."""
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
@@ -58,9 +59,10 @@ def accept_command(group: ChangeGroup, report: GateReport, folder: Path) -> str:
 def command_lines(groups: Iterable[ChangeGroup], report: GateReport, folder: Path) -> Iterator[str]:
     """Yield each group as a comment, with the command that accepts it."""
     for group in groups:
-        facts = [clipped(fact, _MAX_FACT) for fact in fact_lines(group)]
-        more = [f"and {len(facts) - _MAX_FACTS} more"] if len(facts) > _MAX_FACTS else []
-        changed = f"; changed: {'; '.join([*facts[:_MAX_FACTS], *more])}" if facts else ""
+        facts = [clipped(fact, _MAX_FACT) for fact in islice(fact_lines(group), _MAX_FACTS)]
+        left = len(group.facts) + group.other_facts - _MAX_FACTS
+        more = [f"and {left} more"] if left > 0 else []
+        changed = f"; changed: {'; '.join([*facts, *more])}" if facts else ""
         yield log_line(f"# {format_group(group)}{changed}")
         if has_acceptable(group, report):
             yield accept_command(group, report, folder)

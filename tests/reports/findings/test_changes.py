@@ -50,7 +50,7 @@ def test_more_facts_than_are_kept_are_counted() -> None:
     (title, _) = command_lines([group], report, FOLDER)
     assert title == (
         "# 1 cell, drift: numeric; changed: device.00: a\\n -> b; device.01: a\\n -> b; "
-        "device.02: a\\n -> b; and 18 more"
+        "device.02: a\\n -> b; and 22 more"
     )
 
 

@@ -6,12 +6,12 @@ from typing import Final
 
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
 from repro_gate.core.report import GateReport
-from repro_gate.reports.findings.tokens import config_option, is_acceptable
+from repro_gate.reports.findings.changes import accept_command, has_acceptable
+from repro_gate.reports.findings.facts import by_effect
 from repro_gate.reports.html.check.findings import Findings
-from repro_gate.reports.text import shell
+from repro_gate.reports.html.check.summary import DIR
 from repro_gate.reports.text.escape import escape_change, format_change, shortened
 
-_ACCEPT: Final = "repro-gate update-snapshots --from DIR"
 _MAX_CAUSES: Final = 100
 _MAX_FACTS: Final = 3
 """Changed facts of a cause; its findings have all of them."""
@@ -56,15 +56,13 @@ def causes_of(report: GateReport, findings: Findings) -> Causes:
 
 
 def _shown(group: ChangeGroup, report: GateReport, findings: Mapping[int, int]) -> Shown:
-    is_open = any(is_acceptable(cell, report) for cell in group.cells)
-    accept = shell.command(_ACCEPT, config_option(report.repeat_with))
-    facts = [format_change(shortened(escape_change(change))) for change in group.facts]
+    facts = by_effect([*group.facts])
     return Shown(
         id=group.id,
         kind=group.kind,
         cells=len(group.cells),
-        facts=tuple(facts[:_MAX_FACTS]),
+        facts=tuple(format_change(shortened(escape_change(each))) for each in facts[:_MAX_FACTS]),
         more_facts=len(facts[_MAX_FACTS:]) + group.other_facts,
         finding=findings.get(id(group.cells[0])),
-        command=f"{accept} --cause {group.id}" if is_open else None,
+        command=accept_command(group, report, DIR) if has_acceptable(group, report) else None,
     )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 from repro_gate.core.changes.groups import Suspect, first_suspect
@@ -11,9 +12,11 @@ from repro_gate.reports.findings import logprob_summary, summary
 from repro_gate.reports.findings.grades import format_verdicts
 from repro_gate.reports.findings.tokens import (
     accept_all_command,
+    config_option,
     explain_command,
     is_acceptable,
 )
+from repro_gate.reports.text import shell
 from repro_gate.reports.text.format import plural
 
 STYLES: Final = {
@@ -22,6 +25,8 @@ STYLES: Final = {
     Outcome.FAILED: "bad",
 }
 """By outcome, the class of a badge."""
+DIR: Final = Path("DIR")
+"""Stands for the folder of the report, which the page does not know."""
 _MACHINE: Final = ("device.description", "device.name", "host.cpu")
 """Facts that name a machine, the best first."""
 _MAX_NAMED: Final = 5
@@ -109,6 +114,8 @@ def named(names: Iterable[str]) -> str:
 
 def _commands(report: GateReport) -> Iterator[Command]:
     if any(is_acceptable(cell, report) for cell in report.cells):
+        review = shell.command("repro-gate review", config_option(report.repeat_with))
+        yield Command(label="review each change", text=f"{review} --from {DIR}")
         yield Command(label="accept all changes", text=accept_all_command(report))
     command = explain_command(report)
     if command is not None:

@@ -110,9 +110,14 @@ def test_a_cause_has_the_command_that_accepts_exactly_it(
         2,
     )
     assert cause.command == (
-        f"repro-gate update-snapshots --from DIR --config other.toml --cause {cause.id}"
+        f"repro-gate update-snapshots --config other.toml --from DIR --cause {cause.id}"
     )
     assert cause.finding == 1
+    assert [each.text for each in summary_of(report).commands] == [
+        "repro-gate review --config other.toml --from DIR",
+        "repro-gate update-snapshots --config other.toml --device cuda --suite embedded",
+        "repro-gate explain --config other.toml tiny-qwen2--autumn-leaves--seed1",
+    ]
 
 
 def test_what_cannot_be_accepted_has_no_command(
