@@ -67,7 +67,7 @@ def run_demo(options: DemoOptions) -> ExitCode:
     seconds = time.monotonic() - started
     print_line(f"{total - wrong} of {total} verdicts are the expected ones; {seconds:.1f} s")
     if options.keep is not None:
-        print_line(f"kept in {options.keep}: repro-gate check works in each folder there")
+        print_line(f"kept in {options.keep}: each folder there has its report.html")
     print_line("what next: repro-gate init, in the repository of the model that you serve")
     return ExitCode.FINDINGS if wrong else ExitCode.PASSED
 
@@ -90,6 +90,7 @@ def choose_model(folder: Path, options: DemoOptions) -> Model:
     models, (spec,) = wiring.workspace_for(session).models, session.models(["model"])
     shutil.rmtree(place)
     if options.fetch:
+        print_line("fetching SmolLM2 (98 MB), unless it is there already")
         models.fetch(spec)
     return SMOLLM2 if models.absence_of(spec) is None else TINY
 
