@@ -2,6 +2,7 @@
 
 import errno
 import os
+import sys
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -15,16 +16,25 @@ from repro_gate.adapters.files.observed import write_observed
 from repro_gate.adapters.files.results import report_text, write_report
 from repro_gate.checks.tokens.record import changed_goldens
 from repro_gate.cli import wiring
-from repro_gate.cli.paths import REPORT, make_report_folder, remove_reports, remove_reports_quietly
+from repro_gate.cli.paths import (
+    REPORT,
+    make_report_folder,
+    remove_reports,
+    remove_reports_quietly,
+    report_folder,
+)
 from repro_gate.cli.terminal.console import ci_variable, file_remedy, print_result, reason_of, warn
+from repro_gate.core.changes.groups import change_groups
 from repro_gate.core.outcome import ExitCode, FailOn, shell_code
 from repro_gate.core.report import CheckResult, GateReport, UnfinishedCheck, result_of
 from repro_gate.core.timeline import KeptHistory
 from repro_gate.errors import MeasurementUnavailable, NothingSelected, ReproGateError, UsageInvalid
 from repro_gate.reports.findings.summary import render_summary
+from repro_gate.reports.findings.tokens import config_option
 from repro_gate.reports.json import summary_data
 from repro_gate.reports.terminal import render_terminal
 from repro_gate.reports.text.escape import clipped
+from repro_gate.reports.text.shell import command
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,4 +175,15 @@ def _shown(report: GateReport, options: ResultOptions, report_json: str | None) 
     console = Console()
     with console.capture() as capture:
         render_terminal(report, console)
-    return capture.get()
+    return f"{capture.get()}{_next(report, options)}"
+
+
+def _next(report: GateReport, options: ResultOptions) -> str:
+    """Return the command that reviews the changes, for somebody who can; empty for a log."""
+    is_local = ci_variable(os.environ) is None and sys.stdout is not None and sys.stdout.isatty()
+    if not is_local or not change_groups(report):
+        return ""
+    config = config_option(report.repeat_with)
+    is_usual = options.output == report_folder(None, Path() if config else None)
+    words = [*config, *(() if is_usual else ("--output", str(options.output)))]
+    return f"next: {command('repro-gate review', words)}\n"

@@ -102,7 +102,8 @@ def change_groups(report: GateReport) -> tuple[ChangeGroup, ...]:
 def first_suspect(report: GateReport) -> Suspect | None:
     """Return the changed fact that most differing cells have and most matching ones lack.
 
-    None where no changed fact is more frequent among the cells that differ from their golden.
+    Matching cells may have it too, if all that differ have it. None where no changed fact is either
+    more frequent among the cells that differ or in all of them.
     """
     differing = [_facts(cell) for cell in report.cells if _is_compared(cell)]
     counts = Counter(change for facts in differing for change in facts)
@@ -122,7 +123,7 @@ def first_suspect(report: GateReport) -> Suspect | None:
         for change, count in counts.items()
     ]
     best = max(suspects, key=_contrast, default=None)
-    return best if best is not None and _contrast(best) > 0 else None
+    return best if best is not None and _is_suspicious(best) else None
 
 
 def _kind(cell: CellReport, grade: Grade | None) -> str | None:
@@ -184,6 +185,10 @@ def _measured_with(change: FactChange, cells: Mapping[int, int], report: GateRep
         for index, count in cells.items()
         if report.provenances[index].get(change.name) == change.after
     )
+
+
+def _is_suspicious(suspect: Suspect) -> bool:
+    return _contrast(suspect) > 0 or suspect.differing == suspect.of_differing
 
 
 def _contrast(suspect: Suspect) -> float:

@@ -8,6 +8,7 @@ import pytest
 
 from benchmarks.review import session
 from repro_gate.cli.review.interactive import RUNS
+from tests.cli.terminal.terminals import at_terminal
 from tests.cli.workspaces import GATE, PATIENCE_S, Workspace, contents_of
 from tests.fakes.keyboards import Keyboard
 
@@ -91,6 +92,21 @@ def test_a_change_that_cannot_be_accepted_shows_why(checked: Workspace) -> None:
     assert "! cannot be accepted: nondeterministic: its runs differ from each other" in shown
     assert "[a]ccept" not in shown
     assert contents_of(checked.snapshots) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "command"),
+    [((), "review"), (("--output", "a b"), "review --output 'a b'")],
+)
+def test_a_check_at_a_terminal_names_the_review(
+    checked: Workspace, options: tuple[str, ...], command: str
+) -> None:
+    """In the last line; a log does not."""
+    checked.write_script(_rule_of_fox())
+    ran = at_terminal(checked, "check", "--only", "*fox*", *options)
+
+    assert ran.out.splitlines()[-1] == f"next: repro-gate {command}"
+    assert "next:" not in checked.run("check", "--only", "*fox*", *options).out
 
 
 @pytest.mark.parametrize("key", ["q", "\x03", "\x04"])

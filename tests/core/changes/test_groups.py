@@ -223,11 +223,25 @@ def _with_matching(facts: Mapping[str, str]) -> GateReport:
     return replace(report_of(*cells), provenances=(provenance_of("tiny"), facts))
 
 
-def test_a_fact_that_no_cell_lacks_is_not_suspected() -> None:
-    """It does not separate anything."""
+def test_a_fact_of_all_differing_cells_is_suspected_though_no_cell_lacks_it() -> None:
+    """It is all that is known to have changed; the counts show how little it separates."""
     report = _with_matching({"setting.kv_type": "f16", "engine.llama": "b2"})
 
-    assert first_suspect(report) is None
+    assert first_suspect(report) == Suspect(
+        change=BUILD, differing=2, of_differing=2, matching=1, of_matching=1
+    )
+
+
+def test_a_fact_that_separates_nothing_and_is_not_shared_is_no_suspect() -> None:
+    """Half of the cells that differ have it, and so do all that match."""
+    report = _with_matching({"setting.kv_type": "f16"})
+    first, second, matching = report.cells
+    assert isinstance(first.verdict, Drift)
+    assert isinstance(second.verdict, Drift)
+    with_kv = replace(first, verdict=replace(first.verdict, provenance=(KV,)))
+    without = replace(second, verdict=replace(second.verdict, provenance=()))
+
+    assert first_suspect(replace(report, cells=(with_kv, without, matching))) is None
 
 
 def test_without_matching_cells_the_most_frequent_change_is_suspected() -> None:
