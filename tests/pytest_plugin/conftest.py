@@ -16,8 +16,8 @@ addopts = --strict-markers --strict-config --import-mode=importlib
 filterwarnings = error
 xfail_strict = true
 """
-_PLUGINS = ("xdist", "syrupy", "repro_gate.pytest_plugin")
-"""No others: that is twice as fast."""
+_PLUGINS = ("syrupy", "repro_gate.pytest_plugin")
+"""No others, but pytest-xdist where it is used: that is twice as fast."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,9 +44,11 @@ class Project:
         usual = {
             name: value
             for name, value in self.gate.environment(**env).items()
-            if not name.startswith(("PYTEST_", "COV_"))
+            # What our own pytest has compiled is used.
+            if not name.startswith(("PYTEST_", "PYTHONPYCACHEPREFIX"))
         }
-        plugins = [word for name in _PLUGINS for word in ("-p", name)]
+        more = ("xdist",) if "-n" in options else ()
+        plugins = [word for name in (*_PLUGINS, *more) for word in ("-p", name)]
         return subprocess.Popen(
             [sys.executable, "-m", "pytest", *plugins, *options],
             cwd=self.gate.folder,
