@@ -87,6 +87,11 @@ class Collecting:
                 f"no {MATRIX_FILE} among the collected paths, so nothing was checked; add its "
                 "path, or give --repro-gate-config"
             )
+        elif self._config.getoption("update_snapshots", default=False):
+            lines.append(
+                "tests of cells update no golden, also with --snapshot-update: use repro-gate "
+                "update-snapshots or repro-gate review"
+            )
         if lines and not self._config.getoption("collectonly"):
             terminalreporter.write_sep("-", "repro-gate")
             for line in lines:

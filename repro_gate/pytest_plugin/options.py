@@ -108,5 +108,5 @@ def _require_no_update_in_ci(config: pytest.Config) -> None:
             refuse_under_ci(os.environ)
         except UsageInvalid as error:
             raise pytest.UsageError(
-                f"--snapshot-update: {error}, with repro-gate update-snapshots"
+                f"--snapshot-update: {error}, with repro-gate update-snapshots or review"
             ) from error

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from repro_gate import __version__
 from repro_gate.adapters.files.checkout import clean_commit_of
@@ -14,7 +14,7 @@ from repro_gate.checks.shards.merge import measurement_of
 from repro_gate.checks.tokens.check import judge_tokens, read_committed
 from repro_gate.cli import results, wiring
 from repro_gate.cli.terminal.console import unavailable
-from repro_gate.core.outcome import ExitCode
+from repro_gate.core.outcome import ExitCode, Outcome, decide
 from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.core.shards.report import PlanIdentity, Shard, ShardReport, measured_cells
 from repro_gate.core.tokens.measurement import Measurement, joined
@@ -23,7 +23,10 @@ from repro_gate.pytest_plugin.measuring import MatrixGate, open_matrix
 from repro_gate.pytest_plugin.options import Options
 from repro_gate.reports.findings.notes import check_notes
 from repro_gate.reports.findings.summary import render_summary
+from repro_gate.reports.text import shell
 from repro_gate.reports.text.escape import log_line
+
+_REVIEW: Final = "repro-gate review --from"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -138,7 +141,10 @@ class SessionReport:
         folder = self._options.report
         if folder is not None:
             results.write_reports(report, folder)
-            self._lines.append(f"reports: {self._shown_as(folder)}")
+            shown = str(self._shown_as(folder))
+            self._lines.append(log_line(f"reports: {shown}"))
+            if decide(report) is Outcome.FAILED:
+                self._lines.append(f"change by change: {_REVIEW} {shell.quoted(shown)}")
 
     def _fail(self, error: ReproGateError) -> None:
         self._lines += [f"no report: {log_line(line)}" for line in str(error).splitlines()]

@@ -228,7 +228,8 @@ def test_goldens_are_not_updated_in_ci(project: Project) -> None:
 
     assert (refused.code, ran.last) == (pytest.ExitCode.USAGE_ERROR, "1 failed, 5 passed")
     assert "goldens are not updated in CI (CI is set)" in refused.out
-    assert "repro-gate update-snapshots" in refused.out
+    assert "with repro-gate update-snapshots or review" in refused.out
+    assert "\ntests of cells update no golden, also with --snapshot-update: use " in ran.out
     assert project.gate.golden("tiny--fox--seed1").read_bytes() == golden
 
 

@@ -11,7 +11,7 @@ def test_a_drift_is_accepted_from_the_report(project: Project) -> None:
 
     assert (ran.last, accepted.code) == ("1 failed, 1 passed, 4 deselected", 0)
     assert "\nfailed: 1 match, 1 drift; " in ran.out
-    assert "\nreports: out\n" in ran.out
+    assert "\nreports: out\nchange by change: repro-gate review --from out\n" in ran.out
     assert "updated    test-cpu/tiny--fox--seed1: diverges at output[0]\n" in accepted.out
     assert project.pytest("--repro-gate").code == 0
 
