@@ -59,6 +59,7 @@ def run_record(
     github, run, comment = read_comment(environ)
     wanted = wanted_by(comment.body)
     session = open_session(Selection(config=options.config, only=wanted.only))
+    _require_cells(session, wanted.only or "*")
     snapshots = session.file.parent / session.matrix.snapshots
     before = _digests(snapshots)
     lines = _record(session, options, wanted, started=started)
@@ -74,6 +75,21 @@ def run_record(
         changes = render_recorded(wanted, comment, list(changed), lines)
         write_outputs(github.output_file, {"sums": sums, "changes": changes})
     return ExitCode.PASSED
+
+
+def _require_cells(session: Session, only: str) -> None:
+    """Raise `AcceptRefused` unless a pattern selects cells with goldens of their own profile."""
+    suites = session.matrix.suites.values()
+    found = [suite for suite in suites for cell in suite.cells if fnmatchcase(cell.id, only)]
+    if not found:
+        reason = f"no cell of the matrix matches {only}"
+        raise AcceptRefused(reason, remedy="copy a reply from the comment of the gate")
+    if all(suite.against is not None for suite in found):
+        raise AcceptRefused(
+            "the goldens of these cells are recorded on another profile, which their suite is "
+            "against",
+            remedy="accept the change of a suite of that profile",
+        )
 
 
 def _record(

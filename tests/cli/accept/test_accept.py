@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from repro_gate.adapters.files.results import read_report, require_finished
+from repro_gate.core.changes.groups import change_groups
 from tests.cli.publish.jobs import RUN, Job, new_comment
 from tests.cli.workspaces import PROFILE, Ran, Workspace, contents_of
 from tests.fakes.github.server import Github
@@ -39,8 +41,9 @@ def job_for(drifted: Workspace, github: Github, tmp_path: Path) -> Callable[...,
     return make
 
 
-def _record(job: Job, *arguments: str) -> Ran:
-    folders = ("--from", str(job.folder / "result"), "--output", str(job.folder / "accepted"))
+def _record(job: Job, *arguments: str, result: Path | None = None) -> Ran:
+    source = str(result or job.folder / "result")
+    folders = ("--from", source, "--output", str(job.folder / "accepted"))
     return job.step("accept", "record", "--run", str(RUN), *folders, *arguments)
 
 
@@ -139,7 +142,7 @@ def test_the_changes_are_shown_as_an_update_shows_them(job_for: Callable[..., Jo
     ("words", "code", "reason"),
     [
         ("*haiku*", 4, "there is nothing to accept"),
-        ("*owl*", 4, "no cell matches --only '*owl*'"),
+        ("*owl*", 4, "no cell of the matrix matches *owl*"),
         ("--cause 00000000", 2, "no change has the cause '00000000'"),
         ("everything please", 4, "the comment is not understood"),
     ],
@@ -157,6 +160,48 @@ def test_what_cannot_be_accepted_is_answered(
     assert reason in job.outputs()["answer"]
     assert contents_of(job.workspace.snapshots) == before
     assert not (job.folder / "accepted").exists()
+
+
+@pytest.mark.parametrize("words", ["*haiku--seed1", "--cause {}"])
+def test_cells_whose_runs_differ_are_not_recorded(
+    job_for: Callable[..., Job], words: str, tmp_path: Path
+) -> None:
+    """The answer names them, whether they were wanted by a pattern or by their cause."""
+    measured = job_for().workspace.copied_to(tmp_path / "measured")
+    rule = {"method": "generate", "prompt": "Say haiku", "seed": 1, "time": 2}
+    measured.write_script(rule | {"result": {"tokens": [[5, b" 5".hex()]]}})
+    assert measured.run("check").code == 10
+    (group,) = change_groups(require_finished(read_report(measured.output), Path()).report)
+    job = job_for(f"{_ACCEPT} {words.format(group.id)}")
+
+    ran = _record(job, result=measured.output)
+
+    answer = job.outputs()["answer"]
+    assert ran.code == 4
+    assert "there is nothing to accept: refused tiny--haiku--seed1: nondeterministic" in answer
+    assert "its runs differ from each other" in answer
+
+
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ("*fox*", "the goldens of these cells are recorded on another profile"),
+        ("", "goldens of other are recorded on another profile"),
+    ],
+)
+def test_cells_of_another_profile_are_not_recorded(
+    job_for: Callable[..., Job], words: str, reason: str
+) -> None:
+    """Their suite is against a profile, so their goldens are recorded there."""
+    job = job_for(f"{_ACCEPT} {words}")
+    usual = {"runs": 2, "seeds": [1, 2], "prompts": {"tiny": ["haiku"]}}
+    other = {**usual, "prompts": {"tiny": ["fox"]}, "kind": "reference", "against": "gpu"}
+    job.workspace.write_matrix(suites={"quick": usual, "other": other})
+
+    ran = _record(job)
+
+    assert ran.code == 4
+    assert reason in job.outputs()["answer"]
 
 
 def test_an_invalid_artifact_is_answered(job_for: Callable[..., Job]) -> None:
