@@ -111,6 +111,9 @@ def try_publish_comment(
 
 def _failure(error: PublishFailed, run: CiRun) -> Message:
     reason = f"{error.reason} ({error.remedy})" if error.remedy else error.reason
+    if run.from_fork and run.is_gitlab:
+        text = f"A pipeline of a fork has no token of this project, so there is no note: {reason}"
+        return Message(level=MessageLevel.NOTICE, text=text)
     if run.from_fork and not run.from_workflow_run:
         expected = "A run from a fork cannot comment; a workflow triggered by workflow_run can"
         return Message(level=MessageLevel.NOTICE, text=f"{expected}: {reason}")

@@ -300,12 +300,13 @@ def publish(  # noqa: PLR0913 -- one parameter for each option
         ),
     ] = False,
 ) -> None:
-    """Publish the result of a check to GitHub.
+    """Publish the result of a check to GitHub or GitLab.
 
-    Writes the job summary, annotations, outputs and one comment on the pull request.
+    Writes the job summary, annotations, outputs and one comment on the pull request; at GitLab one
+    note on the merge request, and a code quality report.
 
-    Reads the report folder and the environment of GitHub Actions, with the token in GITHUB_TOKEN. A
-    failure to publish is a warning and never changes a verdict.
+    Reads the report folder and the environment of GitHub Actions or GitLab CI/CD, with the token in
+    GITHUB_TOKEN or GITLAB_TOKEN. A failure to publish is a warning and never changes a verdict.
     """
 
     def command() -> ExitCode:

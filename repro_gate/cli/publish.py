@@ -1,4 +1,4 @@
-"""`repro-gate publish`: the result of a check, on GitHub."""
+"""`repro-gate publish`: the result of a check, on GitHub; see `cli.gitlab` for GitLab."""
 
 import json
 import os
@@ -12,6 +12,7 @@ from pathlib import Path
 from repro_gate.adapters.files.results import MAX_BYTES, read_report, report_text, write_report
 from repro_gate.adapters.github.files import append_summary, write_outputs
 from repro_gate.adapters.github.run import GithubEnvironment, read_environment, writer_in
+from repro_gate.adapters.gitlab.job import read_job
 from repro_gate.checks.publish import MessageLevel, try_publish_comment
 from repro_gate.cli import paths
 from repro_gate.cli.paths import make_report_folder
@@ -77,12 +78,20 @@ def run_publish(options: PublishOptions) -> ExitCode:
     Raises:
         UsageInvalid: this is no run of GitHub Actions, or the name is invalid.
     """
+    job = read_job(os.environ)
+    if job is not None:
+        from repro_gate.cli.gitlab.publish import publish_to_gitlab  # noqa: PLC0415 -- needs this
+
+        return publish_to_gitlab(options, job)
     github = read_environment(os.environ, from_workflow_run=options.from_workflow_run)
     problems = [] if github.problem is None else [warning_of(github.problem)]
     run = github.run
     if run is None:
         if github.problem is None:
-            raise UsageInvalid("publish must run inside GitHub Actions (GITHUB_ACTIONS is not set)")
+            raise UsageInvalid(
+                "publish must run inside GitHub Actions or GitLab CI/CD "
+                "(neither GITHUB_ACTIONS nor GITLAB_CI is set)"
+            )
         print_result(render_early_annotations(problems))
         return ExitCode.PASSED
     run = replace(
@@ -91,9 +100,9 @@ def run_publish(options: PublishOptions) -> ExitCode:
         page_url=options.page_url,
         accepts=options.accept,
     )
-    marker = replace(_marker(options.name, run), writer=writer_in(os.environ, options.output))
+    marker = replace(marker_for(options.name, run), writer=writer_in(os.environ, options.output))
     if options.running:
-        problems += failures_of(_make_ready, options.output)
+        problems += failures_of(make_ready, options.output)
         problems += _comment(
             github, run, options.comment, marker, lambda ours: render_running(marker=ours, run=run)
         )[1]
@@ -110,7 +119,7 @@ def _publish_result(
     marker: Marker,
     problems: list[Annotation],
 ) -> None:
-    result = _result(options.output, run)
+    result = result_of(options.output, run)
     state = state_of(result, run)
     marker = replace(marker, state=state, found=state is CommentState.FAILED)
     url, more = _comment(
@@ -132,7 +141,7 @@ def _publish_result(
         # The goldens of another run are not those of this checkout.
         print_result(render_early_annotations(problems))
     else:
-        line_of = _lines_of(options.config, github.workspace)
+        line_of = lines_of(options.config, github.workspace)
         print_result(render_annotations(result, line_of=line_of, first=problems))
 
 
@@ -183,14 +192,15 @@ def _annotation(level: str, text: str) -> Annotation:
     return Annotation(level=level, title="repro-gate", message=one_line(text))
 
 
-def _make_ready(output: Path) -> None:
+def make_ready(output: Path) -> None:
     """Write the result that holds until the check starts and replaces it."""
     make_report_folder(output)
     paths.remove_reports(output)
     write_report(output, report_text(_NOT_STARTED, summary_data(_NOT_STARTED)))
 
 
-def _marker(name: str, run: CiRun) -> Marker:
+def marker_for(name: str, run: CiRun) -> Marker:
+    """Return the marker of a running check; raises `UsageInvalid` for an invalid name."""
     try:
         return Marker(
             name=name,
@@ -203,7 +213,8 @@ def _marker(name: str, run: CiRun) -> Marker:
         raise UsageInvalid(f"--name: {error}") from error
 
 
-def _result(output: Path, run: CiRun) -> CheckResult | None:
+def result_of(output: Path, run: CiRun) -> CheckResult | None:
+    """Return what a check left in its report folder, or why it cannot be read."""
     max_bytes = MAX_BYTES if run.from_workflow_run else _MAX_OWN_BYTES
     try:
         return read_report(output, max_bytes=max_bytes)
@@ -211,7 +222,7 @@ def _result(output: Path, run: CiRun) -> CheckResult | None:
         return UnfinishedCheck(exit_code=ExitCode.INPUT_INVALID.value, message=str(error))
 
 
-def _lines_of(
+def lines_of(
     config: Path | None, workspace: Path | None
 ) -> Callable[[CellReport], tuple[str, int] | None]:
     """Return a function that finds the path and line of the golden of a drifted cell."""

@@ -53,6 +53,8 @@ class CiRun:
     """The branch belongs to a fork, so the token is read-only and there are no secrets."""
     from_workflow_run: bool = False
     """A later `workflow_run` publishes the result; the run's artifacts are untrusted."""
+    is_gitlab: bool = False
+    """The run is a job of GitLab, and its pull request a merge request."""
     conclusion: str | None = None
     """The conclusion reported by the CI system; None while the run is in progress."""
 
@@ -62,8 +64,16 @@ class CiRun:
     @property
     def url(self) -> str:
         """The web page of this attempt."""
+        if self.is_gitlab:
+            return f"{self.server_url}/{self.repository}/-/jobs/{self.id.run}"
         path = f"{self.repository}/actions/runs/{self.id.run}/attempts/{self.id.attempt}"
         return f"{self.server_url}/{path}"
+
+    @property
+    def commit_url(self) -> str:
+        """The web page of the checked commit."""
+        place = "-/commit" if self.is_gitlab else "commit"
+        return f"{self.server_url}/{self.repository}/{place}/{self.head_sha}"
 
 
 DEFAULT_NAME = "repro-gate"
@@ -290,6 +300,8 @@ def no_comment_reason(run: CiRun) -> str | None:
         return "GitHub does not name the branch of the run; its fork may be deleted"
     if run.pull_request is not None:
         return None
+    if run.is_gitlab:
+        return f"only a merge request pipeline has one, and this is of {run.event or 'no source'}"
     if run.event == "pull_request":
         return "the pull_request event does not name its pull request"
     return f"only a run of the event pull_request has one, and this is of {run.event or 'no event'}"

@@ -222,8 +222,16 @@ def test_two_jobs_with_one_name_are_warned_of() -> None:
                 "can: down (wait)",
             ),
         ),
+        (
+            replace(RUN, from_fork=True, is_gitlab=True),
+            None,
+            Message(
+                level=MessageLevel.NOTICE,
+                text="A pipeline of a fork has no token of this project, so there is no note: down",
+            ),
+        ),
     ],
-    ids=["own", "fork"],
+    ids=["own", "fork", "fork at GitLab"],
 )
 def test_a_failure_of_the_api_becomes_a_message(
     run: CiRun, remedy: str | None, message: Message

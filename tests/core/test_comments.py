@@ -215,6 +215,24 @@ def test_only_runs_of_a_pull_request_can_have_a_comment(run: CiRun, reason: str 
     assert no_comment_reason(run) == reason
 
 
+def test_a_job_of_gitlab_has_pages_of_its_own() -> None:
+    """And a note only in the pipeline of a merge request."""
+    job = replace(
+        _OWN,
+        is_gitlab=True,
+        server_url="https://gitlab.com",
+        repository="a/b/c",
+        id=RunId(5, 1),
+        event="push",
+        head_sha="c0ffee",
+    )
+
+    assert job.url == "https://gitlab.com/a/b/c/-/jobs/5"
+    assert job.commit_url == f"https://gitlab.com/a/b/c/-/commit/{job.head_sha}"
+    assert no_comment_reason(job) == "only a merge request pipeline has one, and this is of push"
+    assert no_comment_reason(replace(job, pull_request=7)) is None
+
+
 def test_comments_can_be_turned_off() -> None:
     """Also where there is one."""
     posted = PostedComment(id=1, url="", marker=OURS)

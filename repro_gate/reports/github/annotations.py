@@ -64,7 +64,7 @@ def render_annotations(
         first: further annotations, to be shown before all others of their level.
     """
     limits = {level: _MAX_ANNOTATIONS - kept for level, kept in _RESERVED.items()}
-    return _render([*first, *_annotations(result, line_of)], limits)
+    return _render([*first, *annotations_of(result, line_of)], limits)
 
 
 def render_early_annotations(annotations: Sequence[Annotation]) -> str:
@@ -83,7 +83,8 @@ def _render(annotations: Sequence[Annotation], limits: Mapping[str, int]) -> str
     return "".join(map(_command, chain.from_iterable(shown)))
 
 
-def _annotations(result: CheckResult | None, line_of: LineOf) -> Iterator[Annotation]:
+def annotations_of(result: CheckResult | None, line_of: LineOf) -> Iterator[Annotation]:
+    """Yield every annotation for the result of a check; see `render_annotations`."""
     match result:
         case None:
             why = "It was killed, timed out or never started."

@@ -13,6 +13,10 @@ from repro_gate.reports.text.shell import command
 
 _SERVER = re.compile(r"https?://[A-Za-z0-9.-]{1,100}(?::[0-9]{1,5})?(?:/[A-Za-z0-9._~-]{1,50})?")
 _REPOSITORY = re.compile(r"[A-Za-z0-9._-]{1,60}/[A-Za-z0-9._-]{1,100}")
+_PROJECT = re.compile(
+    r"(?:(?!\.{1,2}/)[A-Za-z0-9._-]{1,60}/){1,9}(?!\.{1,2}$)[A-Za-z0-9._-]{1,100}"
+)
+"""At GitLab, where groups nest."""
 _SHA = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 _PATH = re.compile(r"[A-Za-z0-9._~/-]{1,300}")
 _PUBLIC_HOST: Final = "github.com"
@@ -27,8 +31,7 @@ def commit_link(run: CiRun) -> str:
     if not _SHA.fullmatch(sha):
         return code(clipped(sha, _MAX_LENGTH))
     is_known = _url(run) is not None
-    url = f"{run.server_url}/{run.repository}/commit/{sha}" if is_known else None
-    return _link(code(sha[:_SHORT]), url)
+    return _link(code(sha[:_SHORT]), run.commit_url if is_known else None)
 
 
 def run_link(run: CiRun, words: str) -> str:
@@ -39,9 +42,10 @@ def run_link(run: CiRun, words: str) -> str:
 def run_label(run: CiRun) -> str:
     """Return the number and the attempt of a run, linked to it."""
     attempt = "" if run.id.attempt == 1 else f", attempt {run.id.attempt}"
+    label = f"{'Job' if run.is_gitlab else 'Run'} {run.id.run}{attempt}"
     if _url(run) is not None:
-        return run_link(run, f"Run {run.id.run}{attempt}")
-    return f"Run {run.id.run}{attempt} of {code(clipped(run.repository, _MAX_LENGTH))}"
+        return run_link(run, label)
+    return f"{label} of {code(clipped(run.repository, _MAX_LENGTH))}"
 
 
 def artifact_link(url: str, run: CiRun, words: str) -> str:
@@ -67,7 +71,8 @@ def download_command(run: CiRun, artifact: str, folder: str) -> str:
 
 
 def _url(run: CiRun) -> str | None:
-    if _SERVER.fullmatch(run.server_url) and _REPOSITORY.fullmatch(run.repository):
+    name = _PROJECT if run.is_gitlab else _REPOSITORY
+    if _SERVER.fullmatch(run.server_url) and name.fullmatch(run.repository):
         return run.url
     return None
 

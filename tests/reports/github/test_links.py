@@ -107,3 +107,17 @@ def test_an_artifact_needs_a_server() -> None:
     run = replace(RUN, server_url="javascript:x")
 
     assert artifact_link("javascript:x/y", run, "full report") == "full report (`javascript:x/y`)"
+
+
+def test_a_project_of_gitlab_may_be_in_groups_of_groups() -> None:
+    """What runs there is a job; an unusual path is no link there either."""
+    job = replace(RUN, is_gitlab=True, repository="a/b/c", server_url="https://gitlab.com")
+
+    assert (
+        run_label(job)
+        == f"[Job {RUN.id.run}, attempt 2](https://gitlab.com/a/b/c/-/jobs/{RUN.id.run})"
+    )
+    assert commit_link(job) == f"[`8f3c2a9`](https://gitlab.com/a/b/c/-/commit/{SHA})"
+    for path in ("a", "a/../b", "a/b/", "a/b)](x"):
+        assert commit_link(replace(job, repository=path)) == "`8f3c2a9`"
+    assert run_label(replace(RUN, repository="a/b/c")).endswith(" of `a/b/c`")

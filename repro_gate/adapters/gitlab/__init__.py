@@ -1,0 +1,1 @@
+"""GitLab: the job of a pipeline, and notes on its merge request."""

@@ -1,0 +1,1 @@
+"""`repro-gate publish` in a job of GitLab CI/CD."""

@@ -1,0 +1,1 @@
+"""Texts for GitLab: a note on a merge request, and the code quality report."""
