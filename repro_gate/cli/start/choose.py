@@ -69,7 +69,6 @@ class Chooser:
             InputInvalid: a file is no model that generates text.
             MeasurementUnavailable: a server does not answer.
         """
-        self._require_options()
         if self.wish.source is None:
             return self._offered()
         source = self._named(self.wish.source)
@@ -85,30 +84,9 @@ class Chooser:
             case SourceForm.PROVIDER:
                 return self._at_provider(text)
             case SourceForm.FILE:
-                return self._file(text)
+                return self.machine.model_at(Path(text))
             case _:
                 assert_never(text)
-
-    def _require_options(self) -> None:
-        wish = self.wish
-        if wish.model is not None and not (wish.model.strip() and wish.model.isprintable()):
-            raise UsageInvalid("--model is a name without control characters")
-        if wish.api_key_env is not None and not may_hold_an_api_key(wish.api_key_env):
-            owner = "belongs to the CI system or the machine"
-            raise UsageInvalid(f"--api-key-env: {escape_text(wish.api_key_env)} {owner}")
-        is_remote = wish.source is not None and form_of(wish.source) in {
-            SourceForm.URL,
-            SourceForm.PROVIDER,
-        }
-        given = {"--model": wish.model, "--api-key-env": wish.api_key_env}
-        for option, value in given.items():
-            if value is not None and not is_remote:
-                raise UsageInvalid(f"{option} needs the URL of a server or a provider as SOURCE")
-
-    def _file(self, text: str) -> GgufModel:
-        if not os.path.lexists(text):
-            raise UsageInvalid(f"SOURCE is {_FORMS}, and {escape_text(text)!r} is none of them")
-        return self.machine.model_at(Path(text))
 
     def _offered(self) -> Source:
         offers = offers_of(self.found)
@@ -178,12 +156,11 @@ class Chooser:
         return self._probed(hosted)
 
     def _at_provider(self, name: str) -> HostedModel:
-        if self.wish.model is None:
-            raise UsageInvalid(f"{name} needs --model NAME, the model as its API calls it")
         known = KNOWN_PROVIDERS[name]
         variable = self.wish.api_key_env or known.api_key_env
+        model = self.wish.model or ""
         return self._probed(
-            HostedModel(name=name, provider=known, model=self.wish.model, api_key_env=variable)
+            HostedModel(name=name, provider=known, model=model, api_key_env=variable)
         )
 
     def _probed(self, hosted: HostedModel) -> HostedModel:
@@ -212,6 +189,25 @@ class Chooser:
             f"{MAX_PROBE_CALLS} calls of a few tokens what {one_line(hosted.model)} allows? [y/N] "
         )
         return self._asked(question).strip().lower() in {"y", "yes"}
+
+
+def require_possible(wish: Wish) -> None:
+    """Raise `UsageInvalid` for options that no machine could follow."""
+    if wish.model is not None and not (wish.model.strip() and wish.model.isprintable()):
+        raise UsageInvalid("--model is a name without control characters")
+    if wish.api_key_env is not None and not may_hold_an_api_key(wish.api_key_env):
+        owner = "belongs to the CI system or the machine"
+        raise UsageInvalid(f"--api-key-env: {escape_text(wish.api_key_env)} {owner}")
+    form = None if wish.source is None else form_of(wish.source)
+    if form not in {SourceForm.URL, SourceForm.PROVIDER}:
+        for option, value in {"--model": wish.model, "--api-key-env": wish.api_key_env}.items():
+            if value is not None:
+                raise UsageInvalid(f"{option} needs the URL of a server or a provider as SOURCE")
+    if wish.source is not None and form is SourceForm.FILE and not os.path.lexists(wish.source):
+        shown = escape_text(wish.source)
+        raise UsageInvalid(f"SOURCE is {_FORMS}, and {shown!r} is none of them")
+    if form is SourceForm.PROVIDER and wish.model is None:
+        raise UsageInvalid(f"{wish.source} needs --model NAME, the model as its API calls it")
 
 
 def _built_in(source: str) -> BuiltInModel:

@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from repro_gate.adapters.matrix.prompts import read_beside
 from repro_gate.adapters.matrix.reader import parse_matrix
-from repro_gate.cli.start.choose import Chooser, Wish
+from repro_gate.cli.start.choose import Chooser, Wish, require_possible
 from repro_gate.cli.start.writing import (
     NewFile,
     Project,
@@ -63,6 +63,7 @@ def run_init(options: InitOptions, machine: Machine) -> ExitCode:
         InputInvalid: there is a matrix already, or a file cannot be one of it.
         MeasurementUnavailable: a server does not answer.
     """
+    require_possible(options.wish)
     project = Project.of(options.folder)
     require_no_matrix(project)
     found = machine.look()

@@ -9,6 +9,7 @@ from repro_gate.core.start.sources import BuiltInModel, HostedModel, Offer, Serv
 from repro_gate.reports.text.escape import clipped, message, one_line
 from repro_gate.reports.text.format import columns, plural
 
+_GPU_PAGE: Final = "how to build it: docs/how-to/run-on-a-gpu.md"
 _MAX_SHOWN: Final = 10
 _MAX_NAME: Final = 80
 _MAX_PATH: Final = 160
@@ -53,8 +54,9 @@ def size_words(size: int) -> str:
 
 def _gpus(found: Found) -> Iterator[tuple[str, str]]:
     for name in found.gpus:
-        problem = "" if found.gpu_problem is None else f"; not used: {message(found.gpu_problem)}"
-        yield "GPU", f"{clipped(name, _MAX_NAME)}{problem}"
+        yield "GPU", clipped(name, _MAX_NAME)
+    if found.gpu_problem is not None:
+        yield "GPU", f"not used: {message(found.gpu_problem)} ({_GPU_PAGE})"
     if not found.gpus:
         yield "GPU", "none"
 

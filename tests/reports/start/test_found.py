@@ -58,7 +58,7 @@ def test_a_gpu_that_cannot_be_used_has_the_reason() -> None:
     """A plain install of llama-cpp-python has no CUDA."""
     found = Found(gpus=("NVIDIA H200",), gpu_problem="no cuda here")
 
-    assert "NVIDIA H200; not used: no cuda here" in render_found(found)
+    assert "  GPU     not used: no cuda here (how to build it: " in render_found(found)
     assert (found.device, _FOUND.device) == ("cpu", "cuda")
 
 
