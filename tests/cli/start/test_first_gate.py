@@ -10,6 +10,7 @@ import pytest
 
 from repro_gate.tiny_models.maker import make
 from repro_gate.tiny_models.recipes import RECIPES
+from tests.cli.terminal.terminals import at_terminal
 from tests.cli.workspaces import Ran, Workspace
 from tests.contract.served.workspaces import ROOT, write_programs
 from tests.fakes.fireworks.conduct import KEY
@@ -134,6 +135,17 @@ def test_a_probed_server_with_a_key_leads_to_a_pass(empty: Workspace, api: Api) 
     assert "15 cells: 15 agree" in out
     texts = [file.read_bytes() for file in empty.folder.rglob("*") if file.is_file()]
     assert not any(KEY.encode() in text for text in texts)
+
+
+def test_a_provider_is_asked_only_after_a_yes(empty: Workspace) -> None:
+    """At a terminal, where the key is set; the question names its variable and its host."""
+    ran = at_terminal(
+        empty, "init", "fireworks", "--model", MODEL, answer="n\n", FIREWORKS_API_KEY=KEY
+    )
+
+    assert ran.code == 0, ran.out
+    assert "Send the value of FIREWORKS_API_KEY to api.fireworks.ai" in ran.out
+    assert "was not tried: --probe" in ran.out
 
 
 def test_a_second_init_is_refused(empty: Workspace) -> None:

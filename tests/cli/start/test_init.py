@@ -183,6 +183,13 @@ def test_a_file_that_repro_gate_fetched_keeps_its_source(tmp_path: Path) -> None
     assert _model(matrix).source == "hf:owner/repo/m.gguf"
 
 
+def test_a_file_that_is_fetched_keeps_its_source_too(tmp_path: Path) -> None:
+    """It was named on the command line."""
+    source = "package:name==1.0/m.gguf"
+
+    assert _model(_run(tmp_path, source=source)).source == source
+
+
 def test_a_large_file_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its digest takes seconds."""
     machine = FakeMachine(found=Found(models=(_here(tmp_path, size=3 << 30),)))
