@@ -17,6 +17,7 @@ import pytest
 from repro_gate import core, ports
 from repro_gate.core.axes import AxesReport, Bounds, CellEffect, Experiment
 from repro_gate.core.changes.groups import Suspect, change_groups
+from repro_gate.core.changes.review import ReviewState
 from repro_gate.core.comments import CiRun, CommentState, Keep, Marker, PostedComment, RunId, Writer
 from repro_gate.core.consistency import Inconsistency
 from repro_gate.core.engines import EngineKind
@@ -253,6 +254,7 @@ UNCHECKED: dict[type, str] = {
     Bounds: "computed from a measurement",
     Session: "read from a header that is checked",
     Tally: "it grows while a session is read",
+    ReviewState: "it changes with each key of a review",
 }
 """Types without checks, each with the reason."""
 
