@@ -1,12 +1,11 @@
 """The page of first sessions shows what a new user sees today."""
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.first_gates import BUILT_IN, HOSTED, OWN_FILE, built_in, hosted, own_file
+from benchmarks.first_gates import HOSTED, OWN_FILE, hosted, own_file
 from repro_gate.cli.wiring import cache_folder
 from tests.docs.pages import ROOT, page
 
@@ -41,10 +40,9 @@ def test_the_session_of_a_file_is_the_committed_one() -> None:
     assert _stable(own_file(model)) == _committed(OWN_FILE)
 
 
-@pytest.mark.parametrize(("title", "session"), [(BUILT_IN, built_in), (HOSTED, hosted)])
-def test_a_session_is_the_committed_one(title: str, session: Callable[[], str]) -> None:
+def test_the_session_with_a_provider_is_the_committed_one() -> None:
     """From `init` to the first green check."""
-    assert _stable(session()) == _committed(title)
+    assert _stable(hosted()) == _committed(HOSTED)
 
 
 def test_the_page_shows_real_answers() -> None:
