@@ -40,7 +40,7 @@ NIGHTS: Final = 38
 _FIRST: Final = datetime(2026, 9, 1, 3, 17, tzinfo=UTC)
 _MODEL: Final = "accounts/fireworks/models/llama-v3p3-70b-instruct"
 _SEED: Final = 5
-_KEY: Final = "FIREWORKS_API_KEY"
+KEY: Final = "FIREWORKS_API_KEY"
 _AT_A_DESK: Final = {"CI": None, "GITHUB_ACTIONS": None}
 _EVENTS: Final = {8: on(3, Shift(nats=-114, token=1)), 31: Rule(effect=Shift(nats=-0.3))}
 """What happens to the service before a night: an outlier, and the change."""
@@ -94,7 +94,7 @@ def _watch(api: Api) -> None:
     """Record baselines, open the watch and draw all nights, in the working directory."""
     matrix = (FOLDER / MATRIX).read_text("utf-8")
     Path(MATRIX).write_text(matrix.replace(HOST, api.host), "utf-8")
-    os.environ[_KEY] = api.key
+    os.environ[KEY] = api.key
     command = ["record-baseline", "--suite", SUITE, "--yes"]
     recorded = CliRunner(env=_AT_A_DESK).invoke(app, command)
     if recorded.exit_code != ExitCode.PASSED:

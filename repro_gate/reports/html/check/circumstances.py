@@ -40,6 +40,11 @@ class FactTable:
     about: str
     rows: Sequence[tuple[str, str]]
 
+    @property
+    def counted(self) -> str:
+        """The number of its facts."""
+        return plural(len(self.rows), "fact")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Provenance:
