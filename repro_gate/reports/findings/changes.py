@@ -27,6 +27,7 @@ from repro_gate.reports.text.escape import (
 from repro_gate.reports.text.format import plural
 
 _UPDATE = "repro-gate update-snapshots"
+_INDENT = " " * len("cause 01234567  ")
 _MAX_FACTS = 3
 _MAX_FACT = 120
 """Characters of a changed fact in a line of several."""
@@ -57,17 +58,21 @@ def accept_command(group: ChangeGroup, report: GateReport, folder: Path) -> str:
 
 
 def command_lines(groups: Iterable[ChangeGroup], report: GateReport, folder: Path) -> Iterator[str]:
-    """Yield each group as a comment, with the command that accepts it."""
+    """Yield each group with its changed facts and the command that accepts it.
+
+    Untrusted text is on lines of its own: some shells run what follows a `#`.
+    """
     for group in groups:
-        facts = [clipped(fact, _MAX_FACT) for fact in islice(fact_lines(group), _MAX_FACTS)]
-        left = len(group.facts) + group.other_facts - _MAX_FACTS
-        more = [f"and {left} more"] if left > 0 else []
-        changed = f"; changed: {'; '.join([*facts, *more])}" if facts else ""
-        yield log_line(f"# {format_group(group)}{changed}")
+        yield log_line(f"cause {group.id}  {format_group(group)}")
+        for fact in islice(fact_lines(group), _MAX_FACTS):
+            yield f"{_INDENT}changed  {log_line(clipped(fact, _MAX_FACT))}"
+        more = len(group.facts[_MAX_FACTS:]) + group.other_facts
+        if more:
+            yield f"{_INDENT}changed  and {more} more"
         if has_acceptable(group, report):
-            yield accept_command(group, report, folder)
+            yield f"{_INDENT}accept   {accept_command(group, report, folder)}"
         else:
-            yield "# it cannot be accepted"
+            yield f"{_INDENT}cannot be accepted"
 
 
 def other_lines(findings: Iterable[Finding]) -> Iterator[str]:

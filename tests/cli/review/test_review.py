@@ -8,8 +8,10 @@ import pytest
 
 from benchmarks.review import session
 from repro_gate.cli.review.interactive import RUNS
+from tests.cli.hosted.workspaces import HostedWorkspace
 from tests.cli.terminal.terminals import at_terminal
 from tests.cli.workspaces import GATE, PATIENCE_S, Workspace, contents_of
+from tests.fakes.fireworks.server import Api
 from tests.fakes.keyboards import Keyboard
 
 _KEYS = "[q]uit"
@@ -192,15 +194,28 @@ def test_without_a_terminal_the_commands_are_printed(checked: Workspace) -> None
     """Each accepts the changes with one cause; nothing was decided."""
     ran = checked.run("review")
 
-    lines = ran.out.splitlines()
-    assert (ran.code, lines[0], lines[2:]) == (
-        4,
-        "# 2 cells, drift: sampler",
-        ["# 1 cell, nondeterministic: unknown", "# it cannot be accepted"],
-    )
+    lines = [line.split(maxsplit=2) for line in ran.out.splitlines()]
+    assert (ran.code, [line[0] for line in lines]) == (4, ["cause", "accept", "cause", "cannot"])
+    assert [lines[0][2], lines[2][2]] == [
+        "2 cells, drift: sampler",
+        "1 cell, nondeterministic: unknown",
+    ]
     assert ran.err.startswith("repro-gate: nothing was decided: a review needs a terminal")
-    accepted = checked.run(*lines[1].split()[1:], "--yes")
+    accepted = checked.run(*lines[1][2].split(), "--yes")
     assert "2 updated; 0 unchanged, 0 refused" in accepted.out
+
+
+def test_log_probabilities_have_the_command_that_records_them(
+    unrecorded: HostedWorkspace, api: Api
+) -> None:
+    """A baseline needs draws of its own, so a review does not decide on them."""
+    unrecorded.check()
+
+    ran = unrecorded.run("review")
+
+    assert (ran.code, api.requests) == (10, [])
+    assert "not decided here: unrecorded  2 cells: no baseline" in ran.out
+    assert "  accept it: repro-gate record-baseline " in ran.out
 
 
 def test_a_dumb_terminal_gets_no_escape_codes(checked: Workspace) -> None:

@@ -47,11 +47,14 @@ def test_more_facts_than_are_kept_are_counted() -> None:
     (group,) = change_groups(report)
 
     assert list(fact_lines(group))[-1] == "and 5 more facts"
-    (title, _) = command_lines([group], report, FOLDER)
-    assert title == (
-        "# 1 cell, drift: numeric; changed: device.00: a\\n -> b; device.01: a\\n -> b; "
-        "device.02: a\\n -> b; and 22 more"
-    )
+    lines = [line.strip() for line in command_lines([group], report, FOLDER)]
+    assert lines[:-1] == [
+        f"cause {group.id}  1 cell, drift: numeric",
+        "changed  device.00: a\\n -> b",
+        "changed  device.01: a\\n -> b",
+        "changed  device.02: a\\n -> b",
+        "changed  and 22 more",
+    ]
 
 
 def test_each_group_has_the_command_that_accepts_it() -> None:
@@ -64,14 +67,26 @@ def test_each_group_has_the_command_that_accepts_it() -> None:
         "repro-gate update-snapshots --config other.toml --from 'a folder' --cause "
         + groups["unrecorded"].id
     )
-    unrecorded = groups["unrecorded"]
-    assert list(command_lines([unrecorded], report, FOLDER))[1:] == [
-        accept_command(unrecorded, report, FOLDER)
+    unrecorded, depends = groups["unrecorded"], groups["depends"]
+    assert [line.strip() for line in command_lines([unrecorded, depends], report, FOLDER)] == [
+        f"cause {unrecorded.id}  1 cell, unrecorded: there is no golden for this profile",
+        f"accept   {accept_command(unrecorded, report, FOLDER)}",
+        f"cause {depends.id}  1 cell, depends: concurrent-8",
+        "cannot be accepted",
     ]
-    assert list(command_lines([groups["depends"]], report, FOLDER)) == [
-        "# 1 cell, depends: concurrent-8",
-        "# it cannot be accepted",
-    ]
+
+
+def test_untrusted_text_is_on_no_line_with_a_command() -> None:
+    """Nor after a `#`, which some shells do not take for a comment."""
+    cell = drifted(cell_of("a"))
+    assert isinstance(cell.verdict, Drift)
+    change = FactChange(name="setting.x", before="$(reboot)", after="; reboot")
+    report = report_of(replace(cell, verdict=replace(cell.verdict, provenance=(change,))))
+    report = replace(report, controls=())
+
+    lines = list(command_lines(change_groups(report), report, FOLDER))
+
+    assert [line.strip().partition(" ")[0] for line in lines if "reboot" in line] == ["changed"]
 
 
 def test_what_a_review_does_not_decide_is_listed_with_its_command() -> None:
