@@ -26,6 +26,8 @@ _REPORTS: Final = ".repro-gate"
 _TEXT: Final = "text.txt"
 _NO_SNAPSHOTS: Final = ("CI", "GITHUB_ACTIONS")
 """With these nothing is recorded, and the demo records in a folder of its own only."""
+_REASONS: Final = ("refused ", "repro-gate: ")
+"""How the lines begin that show why nothing was recorded or checked."""
 _CACHE: Final = "REPRO_GATE_CACHE"
 
 
@@ -39,7 +41,7 @@ class Step:
     code: int
     seconds: float
     output: str
-    """Its last line; untrusted text."""
+    """Its reason, or else its last line; untrusted text."""
     report: GateReport | None = None
     """None for the recording, and for a check that did not finish."""
 
@@ -103,7 +105,7 @@ class _Commands:
     is_closed: bool = False
 
     def run(self, folder: Path, *arguments: str) -> tuple[int, float, str]:
-        """Return the exit code of a command, its seconds, and the last line of its output."""
+        """Return the exit code of a command, its seconds, and its reason or else its last line."""
         started = time.monotonic()
         with subprocess.Popen(  # noqa: S603 -- our own program
             [*python_module_argv("repro_gate"), *arguments],
@@ -119,7 +121,9 @@ class _Commands:
                 process.terminate()
             output, _ = process.communicate()
         lines = output.strip().splitlines() or [""]
-        return process.returncode, time.monotonic() - started, lines[-1]
+        reasons = [line for line in lines if line.startswith(_REASONS)]
+        reason = " ".join([*reasons, lines[-1]][0].removeprefix("repro-gate: ").split())
+        return process.returncode, time.monotonic() - started, reason
 
     def close(self) -> None:
         """End what still runs."""
