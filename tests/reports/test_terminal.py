@@ -15,7 +15,8 @@ from repro_gate.core.tokens.generation import Generation
 from repro_gate.core.tokens.golden import FactChange
 from repro_gate.core.tokens.verdicts import Inconclusive, Match
 from repro_gate.reports.findings.logprob_sessions import format_false_alarms
-from repro_gate.reports.terminal import render_terminal
+from repro_gate.reports.findings.tokens import token_findings
+from repro_gate.reports.terminal import format_finding, render_terminal
 from tests.fakes.logprob_reports import (
     effect_of,
     logprob_cell_of,
@@ -45,6 +46,15 @@ def test_pass_is_three_lines(
         "controls    no control was run",
         "passed: 2 match; wall 12.500 s, engine 10.000 s",
     ]
+
+
+def test_one_finding_is_the_block_of_the_report(
+    rich_report: GateReport, on_terminal: Print
+) -> None:
+    """Other tools show a part of a report in the same words."""
+    blocks = list(map(format_finding, token_findings(rich_report)))
+
+    assert on_terminal(rich_report).split("\n\n")[: len(blocks)] == blocks
 
 
 def test_cells_with_one_finding_are_one_block(
