@@ -22,7 +22,7 @@ _KEY_ENV: Final = "FIREWORKS_API_KEY"
 _URL: Final = "https://api.fireworks.ai/inference/v1"
 _TIMES: Final = re.compile(r"\d+\.\d+ s\b|[\d-]{10} \d\d:\d\d")
 _FILE: Final = "repro-gate.toml"
-_TOKENS: Final = ("update-snapshots --yes", "check")
+TOKENS: Final = ("update-snapshots --yes", "check")
 OWN_FILE: Final = "A GGUF file in the folder"
 HOSTED: Final = "A provider"
 _PAGE: Final = """# From nothing to a gate
@@ -32,13 +32,13 @@ Times are left out. The provider is an imitation of Fireworks, whose address is 
 """
 
 
-def own_file(model: Path) -> str:
-    """Return the session with a model file."""
+def own_file(model: Path, *commands: str) -> str:
+    """Return the session with a model file: `init`, its matrix, and more commands."""
     with _Session() as session:
         shutil.copyfile(model, session.folder / model.name)
         begun = session.printed("init --yes")
         shown = (session.folder / _FILE).read_text("utf-8")
-        return f"{begun}$ cat {_FILE}\n{shown}{session.printed(*_TOKENS)}"
+        return f"{begun}$ cat {_FILE}\n{shown}{session.printed(*commands)}"
 
 
 def hosted() -> str:
@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path, metavar="FILE", help="a GGUF file, such as SmolLM2")
     options = parser.parse_args()
     print(_PAGE)
-    found = {} if options.model is None else {OWN_FILE: own_file(options.model)}
+    found = {} if options.model is None else {OWN_FILE: own_file(options.model, *TOKENS)}
     found[HOSTED] = hosted()
     shown = (f"## {title}\n\n```text\n{text.rstrip()}\n```" for title, text in found.items())
     print("\n\n".join(shown))

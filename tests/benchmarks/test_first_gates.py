@@ -31,13 +31,13 @@ def _stable(session: str) -> str:
     return _OF_MACHINE.sub("", session).rstrip()
 
 
-def test_the_session_of_a_file_is_the_committed_one() -> None:
-    """With real weights, where they are."""
+def test_the_session_of_a_file_begins_as_the_committed_one() -> None:
+    """With real weights, where they are; `make oracle` records their answers too."""
     model = _smollm2()
     if model is None:
         pytest.skip(f"{_MODEL} is not on this machine")
 
-    assert _stable(own_file(model)) == _committed(OWN_FILE)
+    assert _committed(OWN_FILE).startswith(_stable(own_file(model)))
 
 
 def test_the_session_with_a_provider_is_the_committed_one() -> None:
