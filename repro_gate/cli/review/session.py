@@ -55,10 +55,12 @@ class ReviewedFolder:
         refusals, recorded = self._refusals(), self._recorded()
         grouped = [cell for group in self.groups for cell in group.cells]
         cells = grouped if order is Order.CAUSE else self.report.cells
+        # A report may have a cell of two suites twice, and it has one golden.
+        ids = dict.fromkeys(cell.id for cell in cells)
         return tuple(
-            Change(cell_id=cell.id, cause=self._of_cell[cell.id].id, refusal=refusals.get(cell.id))
-            for cell in cells
-            if cell.id in self._of_cell and cell.id not in recorded
+            Change(cell_id=each, cause=self._of_cell[each].id, refusal=refusals.get(each))
+            for each in ids
+            if each in self._of_cell and each not in recorded
         )
 
     def shown(self, state: ReviewState, *, width: int) -> ShownChange:

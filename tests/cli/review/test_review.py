@@ -286,6 +286,19 @@ def test_a_terminal_that_is_closed_ends_the_review(checked: Workspace) -> None:
     assert _kept(checked) == {_FOX_1: "rejected"}
 
 
+def test_a_cell_that_the_report_has_twice_is_one_change(checked: Workspace) -> None:
+    """It has one golden."""
+    file = checked.output / "report.json"
+    document = json.loads(file.read_text("utf-8"))
+    document["result"]["report"]["cells"] *= 2
+    document["result"]["report"]["grades"] = []
+    file.write_text(json.dumps(document), "utf-8")
+
+    code, shown = _reviewed(checked, "AS")
+
+    assert (code, "2 accepted, 0 rejected, 1 skipped, 0 left" in shown) == (10, True)
+
+
 def test_by_cell_the_report_gives_the_order(checked: Workspace) -> None:
     """The cell whose runs differ comes first."""
     with _at(checked, "--by", "cell") as keyboard:
