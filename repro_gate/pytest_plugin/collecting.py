@@ -76,6 +76,8 @@ class Collecting:
             self._report.finish(interrupted=exitstatus == pytest.ExitCode.INTERRUPTED)
         # Before the other plugins, because some of them fail after an interruption.
         yield
+        if self._report.is_incomplete and exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
         if self._is_missing and exitstatus != pytest.ExitCode.INTERRUPTED:
             session.exitstatus = pytest.ExitCode.USAGE_ERROR
 

@@ -48,6 +48,8 @@ class SessionReport:
         self._started_at = wiring.now()
         self._parts: dict[Path, list[_Part]] = {}
         self._lines: list[str] = []
+        self.is_incomplete = False
+        """Whether it cannot be a pass, although each test may have passed or been skipped."""
 
     @property
     def has_matrix(self) -> bool:
@@ -90,8 +92,10 @@ class SessionReport:
             try:
                 self._write(self._judged(file, interrupted=interrupted))
             except ReproGateError as error:
+                self.is_incomplete = True
                 self._fail(error)
             except (OSError, MemoryError) as error:
+                self.is_incomplete = True
                 self._fail(unavailable(error))
 
     def lines(self) -> Iterator[str]:
@@ -115,6 +119,8 @@ class SessionReport:
         stopped = (part.measurement.stopped_at for part in parts)
         measured.stopped_at = next(filter(None, stopped), None)
         measured.interrupted |= interrupted
+        # Its finding may be an expected one, and the cells after it are skipped.
+        self.is_incomplete |= measured.stopped_at is not None
         require_one_profile(measured.engines)
         workspace = wiring.workspace_for(session)
         committed = read_committed(

@@ -73,6 +73,22 @@ def test_exitfirst_ends_the_measurement_at_the_first_finding(project: Project) -
     assert len(project.gate.asked()) < 8
 
 
+def test_exitfirst_at_an_expected_failure_is_no_pass(project: Project) -> None:
+    """What was not measured after it is skipped, and no other test fails."""
+    lines = (
+        "import pytest",
+        "def pytest_itemcollected(item):",
+        f"    if item.name == {CELLS[2]!r}:",
+        "        item.add_marker(pytest.mark.xfail)",
+    )
+    project.write("conftest.py", "\n".join(lines))
+    project.drift()
+    runs = [project.pytest("--repro-gate", *more) for more in ((), ("-x",))]
+
+    assert [ran.last for ran in runs] == ["5 passed, 1 xfailed", "1 passed, 4 skipped, 1 xfailed"]
+    assert [ran.code for ran in runs] == [0, 1]
+
+
 def test_last_failed_runs_the_drifted_cell_alone(project: Project) -> None:
     """Pytest keeps the node ids."""
     project.drift()

@@ -47,3 +47,18 @@ def test_a_folder_that_cannot_be_written_is_refused_at_once(project: Project) ->
     assert ran.code == 4
     assert "the reports cannot be written to " in ran.out
     assert project.gate.asked("start") == []
+
+
+def test_a_report_that_cannot_be_written_in_the_end_is_no_pass(project: Project) -> None:
+    """A later step would take the missing report for that of an earlier run."""
+    lines = (
+        "import os, shutil",
+        "def test_own():",
+        "    shutil.rmtree('out')",
+        "    os.mknod('out')",
+    )
+    project.write("test_own.py", "\n".join(lines))
+    ran = project.pytest("--repro-gate", "--repro-gate-report", "out")
+
+    assert (ran.code, ran.last) == (1, "7 passed")
+    assert "no report: " in ran.out
