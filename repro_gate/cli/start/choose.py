@@ -204,13 +204,13 @@ def require_possible(wish: Wish) -> None:
         owner = "belongs to the CI system or the machine"
         raise UsageInvalid(f"--api-key-env: {escape_text(wish.api_key_env)} {owner}")
     form = None if wish.source is None else form_of(wish.source)
+    if wish.source is not None and form is SourceForm.FILE and not os.path.lexists(wish.source):
+        shown = escape_text(wish.source)
+        raise UsageInvalid(f"there is no file {shown!r}; SOURCE is {_FORMS}")
     if form not in {SourceForm.URL, SourceForm.PROVIDER}:
         for option, value in {"--model": wish.model, "--api-key-env": wish.api_key_env}.items():
             if value is not None:
                 raise UsageInvalid(f"{option} needs the URL of a server or a provider as SOURCE")
-    if wish.source is not None and form is SourceForm.FILE and not os.path.lexists(wish.source):
-        shown = escape_text(wish.source)
-        raise UsageInvalid(f"SOURCE is {_FORMS}, and {shown!r} is none of them")
     if form is SourceForm.PROVIDER and wish.model is None:
         raise UsageInvalid(f"{wish.source} needs --model NAME, the model as its API calls it")
 

@@ -294,8 +294,9 @@ def test_a_provider_whose_key_is_not_set_is_not_asked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wish", "message"),
     [
-        ({"source": "no-such-file"}, "SOURCE is a GGUF file, the URL of a server"),
-        ({"source": "a\x1b[31m"}, r"'a\\\\x1b\[31m' is none of them"),
+        ({"source": "no-such-file"}, "there is no file 'no-such-file'; SOURCE is a GGUF file, the"),
+        ({"source": "a\x1b[31m"}, r"there is no file 'a\\\\x1b\[31m'"),
+        ({"source": "firework", "model": "m"}, "there is no file 'firework'; SOURCE is a GGUF"),
         ({"source": "builtin:tiny"}, "there is no builtin:tiny, but builtin:tiny-qwen2"),
         ({"source": "fireworks"}, "fireworks needs --model NAME"),
         ({"source": "fireworks", "model": "a\n"}, "--model is a name without control"),
