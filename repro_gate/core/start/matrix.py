@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePosixPath
 from typing import Any, Final, assert_never
 
 from repro_gate.core.guards import require_at_least
@@ -155,7 +156,7 @@ def matrix_of_server(source: ServedModel, found: Found, pin: Pin | None) -> Firs
         found: this machine.
         pin: the file of the model, if the gate is to start the server itself.
     """
-    server, name = source.server, name_of(source.model)
+    server, name = source.server, _served_name(source.model)
     dialect = server.dialect or Dialect.OPENAI
     engine = {"kind": "served", "dialect": dialect.value}
     chat = ChatForm() if _chats(dialect) and server.has_chat else None
@@ -311,6 +312,11 @@ def _token_suite(name: str, chat: ChatForm | None) -> Section:
 
 def _cells(chat: ChatForm | None) -> int:
     return len(prompts_of(chat)) * len(SEEDS)
+
+
+def _served_name(model: str) -> str:
+    """Return the name of a served model, which llama-server calls by the path of its file."""
+    return name_of(PurePosixPath(model).name if model.startswith("/") else model)
 
 
 def _chat_remarks(chat: ChatForm | None) -> tuple[str, ...]:

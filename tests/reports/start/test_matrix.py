@@ -1,6 +1,7 @@
 """The first matrix of every source is read back, whatever the names that it was made of."""
 
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +142,17 @@ def test_a_running_server_is_read(dialect: Dialect, has_chat: bool) -> None:  # 
     assert (model.engine.host, model.name_at_engine) == ("127.0.0.1:8080", "X y")
     chats = has_chat and dialect in {Dialect.LLAMA_SERVER, Dialect.VLLM}
     assert {cell.chat is not None for cell in suite.cells} == {chats}
+
+
+def test_a_server_that_calls_its_model_by_a_path_gives_a_short_name() -> None:
+    """llama-server does, without --alias."""
+    source = replace(_server(Dialect.LLAMA_SERVER), model="/srv/models/Smol.gguf")
+
+    read = _read(matrix_of_server(source, _CPU, None))
+
+    assert {key: each.name_at_engine for key, each in read.models.items()} == {
+        "smol": "/srv/models/Smol.gguf"
+    }
 
 
 @pytest.mark.parametrize(
