@@ -85,6 +85,7 @@ def find_models(
         shown = os.path.relpath(path, where.folder) if place is Place.FOLDER else model.shown
         named = replace(model, source=source, title=title or model.title, shown=shown)
         models.setdefault(Path(os.path.realpath(path)), named)
+    skipped += _links_elsewhere(where.folder)
     order = list(Place)
     found = sorted(models.values(), key=lambda each: (order.index(each.place), each.size))
     return tuple(found), tuple(skipped)
@@ -178,6 +179,15 @@ def _entries(root: Path, limit: _Limit, depth: int, *, is_cache: bool = True) ->
                     folders.append((path, level + 1))
             elif not entry.is_symlink() or Path(os.path.realpath(path)).is_relative_to(real_root):
                 yield path
+
+
+def _links_elsewhere(folder: Path) -> Iterator[str]:
+    """Yield a note on each link of a folder to a GGUF file elsewhere."""
+    real_folder = Path(os.path.realpath(folder))
+    for entry in _listed(folder):
+        is_link = entry.name.lower().endswith(_SUFFIX) and entry.is_symlink()
+        if is_link and not Path(os.path.realpath(entry.path)).is_relative_to(real_folder):
+            yield f"{entry.name}: a link to another folder; to use it: repro-gate init FILE"
 
 
 def _is_looked_into(name: str) -> bool:

@@ -14,7 +14,7 @@ from repro_gate.adapters.files.atomic import sweep
 from repro_gate.adapters.github.artifact import download_report
 from repro_gate.cli import wiring
 from repro_gate.cli.drift.stale import stale_lines
-from repro_gate.cli.paths import make_report_folder
+from repro_gate.cli.paths import REPORT, make_report_folder
 from repro_gate.cli.review.session import ReviewedFolder
 from repro_gate.cli.session import Session
 from repro_gate.cli.terminal.console import print_line, refuse_under_ci, warn
@@ -29,7 +29,7 @@ from repro_gate.core.changes.review import (
     step,
 )
 from repro_gate.core.outcome import ExitCode
-from repro_gate.errors import MeasurementUnavailable
+from repro_gate.errors import InputInvalid, MeasurementUnavailable
 from repro_gate.reports.findings.changes import command_lines, other_findings, other_lines
 from repro_gate.reports.findings.tokens import config_option
 from repro_gate.reports.review import render_change, summary_lines
@@ -77,10 +77,16 @@ def run_review(session: Session, options: ReviewOptions) -> ExitCode:
 
 
 def _folder(options: ReviewOptions) -> Path:
-    if options.run is None:
-        return options.output if options.source is None else options.source
-    make_report_folder(options.output)
-    return download_report(options.run, options.name, options.output / RUNS)
+    if options.run is not None:
+        make_report_folder(options.output)
+        return download_report(options.run, options.name, options.output / RUNS)
+    if options.source is not None:
+        return options.source
+    report = options.output / REPORT
+    if not report.exists():
+        found = "none; run `repro-gate check` first"
+        raise InputInvalid.at(report, "", expected="the report of a check", found=found)
+    return options.output
 
 
 def _is_terminal(stream: TextIO | None) -> bool:

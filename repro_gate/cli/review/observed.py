@@ -52,12 +52,14 @@ def recordable(workspace: Workspace, observed: Observed) -> set[str]:
     selection = workspace.session.selection
     suites = selection.suites or tuple(workspace.matrix.suites)
     session = replace(workspace.session, selection=replace(selection, suites=suites))
-    elsewhere = {
-        cell.id
-        for cell in observed.report.cells
-        if profile_of(workspace.matrix, cell.suite) is not None
-    }
-    return {cell.id for cell in session.plan().tokens.cells} - elsewhere
+    elsewhere = profiles_elsewhere(workspace.matrix, observed.report)
+    return {cell.id for cell in session.plan().tokens.cells} - elsewhere.keys()
+
+
+def profiles_elsewhere(matrix: Matrix, report: GateReport) -> dict[str, str]:
+    """Return the profiles that cells are compared with besides their own, by the id of the cell."""
+    profiles = ((cell.id, profile_of(matrix, cell.suite)) for cell in report.cells)
+    return {cell_id: profile for cell_id, profile in profiles if profile is not None}
 
 
 def observation_of(

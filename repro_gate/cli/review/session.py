@@ -9,7 +9,7 @@ from repro_gate.adapters.files.observed import read_observed
 from repro_gate.adapters.files.snapshots import GOLDENS, read_golden_bytes
 from repro_gate.adapters.logs.decisions import ReviewDecisions
 from repro_gate.checks.tokens.record import apply, propose, refused
-from repro_gate.cli.review.observed import new_pins, observation_of, profile_of, recordable
+from repro_gate.cli.review.observed import new_pins, observation_of, profiles_elsewhere
 from repro_gate.cli.update import refusal_of
 from repro_gate.cli.wiring import Workspace
 from repro_gate.core.cause import diagnose
@@ -137,18 +137,17 @@ class ReviewedFolder:
         """Return why cells cannot be accepted, by the id of the cell."""
         observed, workspace = self._observed, self._workspace
         kept = {golden.cell.id for golden in observed.goldens}
-        allowed = recordable(workspace, observed)
+        elsewhere = profiles_elsewhere(workspace.matrix, observed.report)
         judged = {cell.id: cell for cell in refused(observed.report)}
         models = self._refused_models()
         reasons: dict[str, str] = {}
         for cell in (cell for group in self.groups for cell in group.cells):
-            against = profile_of(workspace.matrix, cell.suite)
             if cell.id in judged:
                 reasons[cell.id] = refusal_of(judged[cell.id]).reason
             elif isinstance(cell.verdict, Depends):
                 reasons[cell.id] = f"{cell.verdict.word}: {describe(cell).claim}"
-            elif against is not None or cell.id not in allowed:
-                reasons[cell.id] = f"its golden is recorded on the profile {against}"
+            elif cell.id in elsewhere:
+                reasons[cell.id] = f"its golden is recorded on the profile {elsewhere[cell.id]}"
             elif cell.id not in kept:
                 reasons[cell.id] = _TOO_LARGE
             elif cell.cell.model in models:

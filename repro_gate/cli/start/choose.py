@@ -29,7 +29,7 @@ from repro_gate.core.start.sources import (
 from repro_gate.core.text import escape_text
 from repro_gate.errors import MeasurementUnavailable, UsageInvalid
 from repro_gate.ports.start import Machine
-from repro_gate.reports.start.found import render_offers, source_words
+from repro_gate.reports.start.found import format_source, render_offers
 from repro_gate.reports.text.escape import one_line
 
 _TRIES: Final = 3
@@ -75,7 +75,7 @@ class Chooser:
         if self.wish.source is None:
             return self._offered()
         source = self._named(self.wish.source)
-        print_line(f"begins with {source_words(source)}, as asked for")
+        print_line(f"begins with {format_source(source)}, as asked for")
         return source
 
     def _named(self, text: str) -> Source:
@@ -100,7 +100,7 @@ class Chooser:
         if self.ask is None:
             raise UsageInvalid(
                 "stdin is not a terminal, so nothing can be chosen: name a SOURCE, or pass --yes "
-                f"for {source_words(offers[0].source)}"
+                f"for {format_source(offers[0].source)}"
             )
         print("begin with:")
         print(render_offers(offers), end="", flush=True)
@@ -120,7 +120,7 @@ class Chooser:
             raise UsageInvalid("nothing was chosen, and nothing was written") from error
 
     def _begun(self, offer: Offer) -> Source:
-        print_line(f"begins with {source_words(offer.source)}: {offer.reason}")
+        print_line(f"begins with {format_source(offer.source)}: {offer.reason}")
         match offer.source:
             case ServedModel(server=server, model=model):
                 return self._served(server, model)
@@ -176,7 +176,7 @@ class Chooser:
         report = self.machine.probe(provider.base_url, hosted.model, api_key_env=hosted.api_key_env)
         if not report.uses:
             raise MeasurementUnavailable(
-                f"{source_words(hosted)} gives no log-probabilities that can be compared",
+                f"{format_source(hosted)} gives no log-probabilities that can be compared",
                 remedy="see `repro-gate probe` for what it gives, or take another model or server",
             )
         seen = replace(provider, kind=report.kind, base_url=report.provider_url)

@@ -68,7 +68,7 @@ def run_demo(options: DemoOptions) -> ExitCode:
     print_line(f"{total - wrong} of {total} verdicts are the expected ones; {seconds:.1f} s")
     if options.keep is not None:
         print_line(f"kept in {options.keep}: each folder there has its report.html")
-    print_line("what next: repro-gate init, in the repository of the model that you serve")
+    print_line("next: repro-gate init, in the repository of the model that you serve")
     return ExitCode.FINDINGS if wrong else ExitCode.PASSED
 
 

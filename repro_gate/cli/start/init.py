@@ -33,7 +33,7 @@ from repro_gate.core.start.workflow import workflow_of
 from repro_gate.core.text import escape_text
 from repro_gate.errors import InputInvalid
 from repro_gate.ports.start import Machine
-from repro_gate.reports.start.found import render_found, size_words, source_words
+from repro_gate.reports.start.found import format_size, format_source, render_found
 from repro_gate.reports.start.matrix import render_matrix
 from repro_gate.reports.start.next_steps import render_next
 from repro_gate.reports.start.workflow import render_workflow
@@ -115,7 +115,7 @@ class _Builder:
             found = "control characters, or bytes that are no UTF-8; rename the file or its folder"
             raise InputInvalid.at(escape_text(source), "", expected=expected, found=found)
         if model.size > _LARGE:
-            warn(f"reads {size_words(model.size)} for the digest of {source_words(model)}")
+            warn(f"reads {format_size(model.size)} for the digest of {format_source(model)}")
         return Pin(source=source, sha256=self.machine.digest_of(model.path))
 
     def _pin_of_server(self, source: ServedModel) -> Pin | None:

@@ -243,7 +243,9 @@ def _top(suite: str) -> Section:
     return Section(
         name=(),
         values={"schema": _SCHEMA, "default_suites": [suite]},
-        comments=("Written by `repro-gate init`. Every key: docs/reference/matrix-file.md",),
+        comments=(
+            "Written by `repro-gate init`. Every key: docs/reference/matrix-file.md of repro-gate",
+        ),
     )
 
 

@@ -101,7 +101,7 @@ def _offers(found: Found) -> Iterator[Offer]:
     yield from _served(others, "it shows log-probabilities at most, and no token ids")
     reason = "a tiny random model, to try it"
     if not found.models and not found.servers:
-        reason = f"nothing better was found; for one that writes English: init {SMALL_MODEL}"
+        reason = f"nothing better was found; for English: repro-gate init {SMALL_MODEL}"
     yield Offer(source=BuiltInModel(), reason=reason)
 
 

@@ -1,12 +1,14 @@
 """What to type to accept a change: each cause with its command, and its reply."""
 
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Final
 
 from repro_gate.core.acceptance.request import COMMAND
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
 from repro_gate.core.comments import DEFAULT_NAME, CiRun
 from repro_gate.core.report import CellReport, GateReport
+from repro_gate.reports.findings.changes import accept_command
 from repro_gate.reports.findings.tokens import accept_all_command, config_option, is_acceptable
 from repro_gate.reports.github.fit import Section
 from repro_gate.reports.github.links import download_command
@@ -20,7 +22,6 @@ _MAX_FACTS: Final = 2
 _MAX_PROFILES: Final = 4
 _MAX_LENGTH: Final = 100
 """Of a kind, a fact and the name of a profile."""
-_UPDATE: Final = "repro-gate update-snapshots --from"
 _UNPACK: Final = "Unpack the full report of the run into `DIR`"
 
 
@@ -89,11 +90,9 @@ def _cause(group: ChangeGroup, count: int, report: GateReport, run: CiRun) -> Bl
     shown = [code(clipped(each, _MAX_LENGTH)) for each in (group.kind, *facts[:_MAX_FACTS])]
     more = len(facts[_MAX_FACTS:]) + group.other_facts
     rest = [f"and {plural(more, 'more fact')}"] if more else []
-    accept = shell.command(f"{_UPDATE} {folder_of(run)}", config_option(report.repeat_with))
-    lines = [f"{accept} --cause {group.id}"]
     blocks: list[Block] = [
         [f"**{plural(count, 'cell')}**: {', '.join([*shown, *rest])}"],
-        fence(lines, "sh"),
+        fence([accept_command(group, report, Path(folder_of(run)))], "sh"),
     ]
     if run.accepts:
         blocks += [["or reply:"], fence([f"{COMMAND} --cause {group.id}"], "text")]

@@ -9,7 +9,7 @@ from repro_gate.core.start.sources import BuiltInModel, HostedModel, Offer, Serv
 from repro_gate.reports.text.escape import clipped, message, one_line
 from repro_gate.reports.text.format import columns, plural
 
-_GPU_PAGE: Final = "how to build it: docs/how-to/run-on-a-gpu.md"
+_GPU_PAGE: Final = "how to build it: docs/how-to/run-on-a-gpu.md of repro-gate"
 _MAX_SHOWN: Final = 10
 _MAX_NAME: Final = 80
 _MAX_PATH: Final = 160
@@ -27,12 +27,12 @@ def render_found(found: Found) -> str:
 def render_offers(offers: Sequence[Offer]) -> str:
     """Return the numbered list to choose from."""
     return "".join(
-        f"  {number}  {source_words(offer.source)}: {offer.reason}\n"
+        f"  {number}  {format_source(offer.source)}: {offer.reason}\n"
         for number, offer in enumerate(offers, start=1)
     )
 
 
-def source_words(source: Source) -> str:
+def format_source(source: Source) -> str:
     """Return what a source is, in one line."""
     match source:
         case GgufModel():
@@ -47,7 +47,7 @@ def source_words(source: Source) -> str:
             assert_never(source)
 
 
-def size_words(size: int) -> str:
+def format_size(size: int) -> str:
     """Return a number of bytes."""
     return f"{size / _GIB:.1f} GiB" if size >= _GIB else f"{size / _MIB:.3g} MiB"
 
@@ -75,7 +75,7 @@ def _model(model: GgufModel) -> str:
     context = "" if model.context is None else f", context {model.context}"
     chat = "chat template" if model.template else "no chat template"
     architecture = clipped(model.architecture, _MAX_NAME) or "unknown architecture"
-    what = f"{architecture}, {size_words(model.size)}{context}, {chat}"
+    what = f"{architecture}, {format_size(model.size)}{context}, {chat}"
     return f"{clipped(model.shown, _MAX_PATH)} ({what}; {model.place.value})"
 
 

@@ -12,7 +12,7 @@ from repro_gate.reports.text.format import plural
 _BYTES_PER_SECOND: Final = 10e9
 """Of weights that a few cores read; each token needs all of them."""
 _LOADING_S: Final = 3.0
-_DOCS: Final = "docs/how-to/start.md; every command has --help"
+_DOCS: Final = "docs/how-to/start.md of repro-gate; every command has --help"
 
 
 def render_next(matrix: FirstMatrix, written: Sequence[str], *, has_key: bool) -> str:

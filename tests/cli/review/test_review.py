@@ -368,3 +368,11 @@ def test_a_session_is_recorded_for_the_documentation(checked: Workspace) -> None
     assert keys == ["Key: `s`", "Key: `q`", "Exit code: 10"]
     assert f"drift  {_FOX_1}\n" in blocks[1]
     assert "0 accepted, 0 rejected, 1 skipped, 2 left" in blocks[-2]
+
+
+def test_a_review_without_a_report_names_the_command_that_makes_one(recorded: Workspace) -> None:
+    """A beginner may review before the first check."""
+    ended = recorded.run("review")
+
+    assert ended.code == 3
+    assert "expected the report of a check, found none; run `repro-gate check` first" in ended.err

@@ -38,7 +38,7 @@ def test_every_check_gives_what_it_shows(shown: Ran) -> None:
     """Also in CI, where nothing else is recorded, and whatever the variables of a check are."""
     assert (shown.code, shown.err) == (0, "")
     assert "15 of 15 verdicts are the expected ones" in shown.out
-    assert shown.out.splitlines()[-1].startswith("what next: repro-gate init")
+    assert shown.out.splitlines()[-1].startswith("next: repro-gate init")
 
 
 def test_the_recorded_session_is_what_is_printed(shown: Ran) -> None:

@@ -63,7 +63,7 @@ def test_a_machine_with_nothing_gets_the_tiny_model() -> None:
     (offer,) = offers_of(Found())
 
     assert offer.source == BuiltInModel()
-    assert offer.reason.startswith("nothing better was found; for one that writes English: init ")
+    assert offer.reason.startswith("nothing better was found; for English: repro-gate init ")
 
 
 @pytest.mark.parametrize(

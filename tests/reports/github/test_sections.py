@@ -165,7 +165,7 @@ def test_other_machines_accept_the_observed_goldens() -> None:
 
     (group,) = change_groups(report)
     assert "The observed goldens are for profile `cpu-x86-64`. Unpack the full report" in text
-    command = f"repro-gate update-snapshots --from DIR --config gate.toml --cause {group.id}"
+    command = f"repro-gate update-snapshots --config gate.toml --from DIR --cause {group.id}"
     assert f"\n{command}\n" in text
 
 
@@ -236,7 +236,7 @@ def test_the_command_that_downloads_the_report_is_there() -> None:
         f"gh run download 17204881234 --repo octo-org/serving --name repro-gate --dir {folder}\n"
         "```\n"
     ) in text
-    assert f"repro-gate update-snapshots --from {folder} --config 'a b' --cause " in text
+    assert f"repro-gate update-snapshots --config 'a b' --from {folder} --cause " in text
     assert "DIR" not in text
 
 

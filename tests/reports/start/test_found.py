@@ -4,7 +4,7 @@ from repro_gate.core.start.machine import Found, Place, RunningServer
 from repro_gate.core.start.matrix import FirstMatrix
 from repro_gate.core.start.providers import KNOWN_PROVIDERS
 from repro_gate.core.start.sources import HostedModel, offers_of
-from repro_gate.reports.start.found import render_found, render_offers, source_words
+from repro_gate.reports.start.found import format_source, render_found, render_offers
 from repro_gate.reports.start.next_steps import render_next
 from repro_gate.server_settings import Dialect
 from tests.fakes.machines import model_of
@@ -84,7 +84,7 @@ def test_a_hosted_model_is_named_with_its_provider() -> None:
     known = KNOWN_PROVIDERS["openai"]
 
     hosted = HostedModel(name="openai", provider=known, model="m", api_key_env=None)
-    assert source_words(hosted) == "m at openai"
+    assert format_source(hosted) == "m at openai"
 
 
 def test_the_next_commands_show_what_they_take() -> None:

@@ -21,7 +21,6 @@ _MAX_FACTS: Final = 3
 class Shown:
     """A cause on the page."""
 
-    id: str
     kind: str
     """Untrusted."""
     cells: int
@@ -58,7 +57,6 @@ def causes_of(report: GateReport, findings: Findings) -> Causes:
 def _shown(group: ChangeGroup, report: GateReport, findings: Mapping[int, int]) -> Shown:
     facts = by_effect([*group.facts])
     return Shown(
-        id=group.id,
         kind=group.kind,
         cells=len(group.cells),
         facts=tuple(format_change(shortened(escape_change(each))) for each in facts[:_MAX_FACTS]),

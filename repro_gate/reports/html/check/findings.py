@@ -16,6 +16,7 @@ from repro_gate.reports.html.check.draws import Drawn, drawn_of
 from repro_gate.reports.html.check.summary import STYLES, Command, named
 from repro_gate.reports.html.check.tokens import Fork, fork_of
 from repro_gate.reports.text.escape import escape_change, shortened
+from repro_gate.reports.text.format import plural
 
 _MAX_SHOWN: Final = 200
 """Findings; each has a table of tokens, which takes a browser time."""
@@ -64,6 +65,8 @@ class Shown:
     ids: tuple[str, ...]
     """Of the cells or goldens, where there are several."""
     more_ids: int
+    others: str
+    """How many there are besides the first one."""
     suites: str
     """Untrusted, as all texts from here on."""
     models: str
@@ -151,6 +154,7 @@ def _shown(number: int, source: _Source) -> Shown:
         subject=finding.subject,
         ids=finding.listed[:_MAX_IDS],
         more_ids=max(0, len(finding.listed) - _MAX_IDS),
+        others=plural(len(finding.listed) - 1, "other"),
         suites=named(source.suites),
         models=named(source.models),
         finding=finding,

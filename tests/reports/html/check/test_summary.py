@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from repro_gate.core.changes.groups import change_groups
 from repro_gate.core.report import CellReport, EngineReport, GateReport
 from repro_gate.core.tokens.cell import Cell
 from repro_gate.core.tokens.generation import Generation
@@ -87,9 +88,9 @@ def test_the_first_suspect_is_beside_its_counts(
         for cells in ((moved,), (moved, known))
     )
 
-    assert "First suspect: setting.kv_type: f32 → f16. 1 of 1 cells that differ" in alone
-    assert "match have the new value" not in alone
-    assert "0 of 1 that match have the new value" in both
+    assert "First suspect: setting.kv_type: f32 → f16. Changed in 1 of 1 differing cells." in alone
+    assert "matching" not in alone
+    assert "with the same new value in 0 of 1 matching ones." in both
 
 
 def test_a_cause_has_the_command_that_accepts_exactly_it(
@@ -102,6 +103,7 @@ def test_a_cause_has_the_command_that_accepts_exactly_it(
         repeat_with=("--config", "other.toml", "--device", "cuda"),
     )
     (cause,) = causes_of(report, findings_of(report)).shown
+    (group,) = change_groups(report)
 
     assert (cause.kind, cause.cells, len(cause.facts), cause.more_facts) == (
         "drift: sampler",
@@ -110,7 +112,7 @@ def test_a_cause_has_the_command_that_accepts_exactly_it(
         2,
     )
     assert cause.command == (
-        f"repro-gate update-snapshots --config other.toml --from DIR --cause {cause.id}"
+        f"repro-gate update-snapshots --config other.toml --from DIR --cause {group.id}"
     )
     assert cause.finding == 1
     assert [each.text for each in summary_of(report).commands] == [
