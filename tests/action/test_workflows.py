@@ -96,6 +96,14 @@ def test_runs_do_not_pile_up(file: Path) -> None:
         assert concurrency["cancel-in-progress"] is False
 
 
+def test_no_comment_cancels_what_another_author_has_asked_for() -> None:
+    """Of those that wait in a group only the latest is kept, and anybody can comment."""
+    group = document(_BY_NAME["accept"])["concurrency"]["group"]
+
+    assert "github.event.issue.number, github.event.comment.user.id)" in group
+    assert group.count("${{") == 1
+
+
 @pytest.mark.parametrize("file", WORKFLOWS, ids=_named)
 def test_a_checkout_leaves_no_token_behind(file: Path) -> None:
     """What runs after the checkout cannot find the token in the folder of git."""

@@ -259,6 +259,9 @@ def misplaced(folder: Path, *, trees: Collection[str], flat: Collection[str]) ->
         trees: its folders with one for each profile or source.
         flat: its folders with files only.
     """
+    if folder.exists() and not folder.is_dir():
+        yield folder
+        return
     for path in _visible(folder):
         if path.is_symlink() or not path.is_dir():
             yield from [] if path.name == PINS and not path.is_symlink() else [path]

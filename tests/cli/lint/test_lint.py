@@ -51,6 +51,17 @@ def test_all_problems_are_found_at_once(recorded: Workspace) -> None:
     ]
 
 
+def test_a_file_in_the_place_of_the_snapshots_is_named(recorded: Workspace) -> None:
+    """Nothing could be recorded there."""
+    shutil.rmtree(recorded.snapshots)
+    recorded.snapshots.touch()
+
+    ran = recorded.run("lint")
+
+    assert (ran.code, ran.err) == (10, "")
+    assert ran.out.startswith("unexpected: snapshots: expected a snapshot, ")
+
+
 def test_a_finding_gives_10(recorded: Workspace) -> None:
     """A check would find the same: the goldens are of another definition."""
     recorded.write_matrix(seeds=(1, 2, 3))
