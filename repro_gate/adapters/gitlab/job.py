@@ -41,7 +41,9 @@ def read_job(environ: Mapping[str, str]) -> GitlabJob | None:
     number = environ.get("CI_MERGE_REQUEST_IID", "")
     token = environ.get(TOKEN, "").strip()
     is_usable = bool(token) and is_sendable(token)
-    project = environ.get("CI_MERGE_REQUEST_PROJECT_ID", "") or _number(environ, "CI_PROJECT_ID")
+    of_request, own = "CI_MERGE_REQUEST_PROJECT_ID", "CI_PROJECT_ID"
+    # It is part of the path of every call.
+    project = _number(environ, of_request if environ.get(of_request) else own)
     pages = environ.get("CI_MERGE_REQUEST_PROJECT_URL", "")
     return GitlabJob(
         run=CiRun(

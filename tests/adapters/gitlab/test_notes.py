@@ -123,6 +123,8 @@ def test_a_job_is_read_from_its_variables(gitlab: Gitlab) -> None:
     assert TOKEN not in repr(_job(gitlab))
     with pytest.raises(UsageInvalid, match="CI_JOB_ID: expected the number"):
         _job(gitlab, CI_JOB_ID="")
+    with pytest.raises(UsageInvalid, match="CI_MERGE_REQUEST_PROJECT_ID: expected the number"):
+        _job(gitlab, CI_MERGE_REQUEST_PROJECT_ID="../../user?")
 
 
 @pytest.mark.parametrize("answer", [b"{}", b"[{}]", b"<html>", b"", b"[1]"])
