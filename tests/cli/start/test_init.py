@@ -190,6 +190,21 @@ def test_a_file_that_is_fetched_keeps_its_source_too(tmp_path: Path) -> None:
     assert _model(_run(tmp_path, source=source)).source == source
 
 
+def test_a_file_that_no_runner_can_fetch_is_noted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Its first pull request would be inconclusive; a fetched one needs no note."""
+    machine = FakeMachine(found=Found(models=(_here(tmp_path),)))
+    _run(tmp_path, machine, yes=True)
+    assert "note: The runner of the workflow needs the model file" in capsys.readouterr().out
+    fetched = tmp_path / "fetched"
+    fetched.mkdir()
+    source = "hf:a/b/m.gguf"
+    found = Found(models=(_here(fetched, source=source, place=Place.OWN_CACHE),))
+    _run(fetched, FakeMachine(found=found), yes=True)
+    assert "note:" not in capsys.readouterr().out
+
+
 def test_a_large_file_is_announced(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Its digest takes seconds."""
     machine = FakeMachine(found=Found(models=(_here(tmp_path, size=3 << 30),)))
