@@ -8,4 +8,4 @@ def test_every_command_has_a_figure() -> None:
     printed = printed_by("benchmarks.startup", "--rounds", "1")
 
     commands = [line.partition(" ")[0] for line in printed.splitlines()]
-    assert commands == ["help", "dry-run", "publish", "shard", "check"]
+    assert commands == ["help", "lint", "dry-run", "publish", "shard", "check"]

@@ -29,6 +29,8 @@ _NO_SNAPSHOTS: Final = ("CI", "GITHUB_ACTIONS")
 _REASONS: Final = ("refused ", "repro-gate: ")
 """How the lines begin that show why nothing was recorded or checked."""
 _CACHE: Final = "REPRO_GATE_CACHE"
+_GRACE_S: Final = 20.0
+"""How long a command may take to end its engines."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,10 +128,16 @@ class _Commands:
         return process.returncode, time.monotonic() - started, reason
 
     def close(self) -> None:
-        """End what still runs."""
+        """End what still runs, and wait for it: it writes into the folder until then."""
         self.is_closed = True
         for process in self.running:
             process.terminate()
+        for process in self.running:
+            try:
+                process.wait(_GRACE_S)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
 
 
 def _environment() -> dict[str, str]:
