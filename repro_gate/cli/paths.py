@@ -60,6 +60,14 @@ def history_folder(history: Path | None, config: Path | None) -> Path:
     return report_folder(None, config) / _HISTORY if history is None else history
 
 
+def history_beside(matrix: Path, config: Path | None) -> Path:
+    """Return the default folder of the history for a matrix that has been found.
+
+    It is not searched again: the checked code may have removed the working directory by now.
+    """
+    return (Path() if config is not None else matrix.parent) / _OUTPUT / _HISTORY
+
+
 def make_report_folder(output: Path) -> None:
     """Make the folder unless it exists; git ignores a new one with the default name.
 

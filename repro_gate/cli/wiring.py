@@ -24,7 +24,7 @@ from repro_gate.adapters.files.watches import WATCHES
 from repro_gate.adapters.models.files import CachedModels
 from repro_gate.checks.logprobs.local import LocalScorer, ScorersByProvider
 from repro_gate.checks.tokens.runner import CheckPorts
-from repro_gate.cli.paths import history_folder
+from repro_gate.cli.paths import history_beside
 from repro_gate.cli.session import Session
 from repro_gate.core.logprobs.policy import LogprobPlan
 from repro_gate.core.matrix import Matrix
@@ -112,7 +112,8 @@ def history_for(
     workspace: Workspace, plans: Sequence[LogprobPlan], report: GateReport
 ) -> KeptHistory | None:
     """Return what the history has of the cells that do not agree; None without a history."""
-    folder = history_folder(None, workspace.session.selection.config)
+    session = workspace.session
+    folder = history_beside(session.file, session.selection.config)
     if not (report.logprobs and folder.is_dir()):
         return None
     # It imports a database and what draws charts, and most checks have no history.

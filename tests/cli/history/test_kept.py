@@ -1,11 +1,18 @@
 """The page of a check shows the history of its cells that do not agree."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 
+from repro_gate.cli import wiring
+from repro_gate.cli.session import Selection, open_session
 from tests.cli.history.test_show import add_night
 from tests.cli.hosted.workspaces import HostedWorkspace
+from tests.docs.pages import ROOT
 from tests.fakes.fireworks.effects import Rule, Shift
 from tests.fakes.fireworks.server import Api
+from tests.fakes.reports import every_verdict, report_of
 
 
 def page_of(hosted: HostedWorkspace) -> str:
@@ -60,3 +67,16 @@ def test_cells_that_agree_have_no_history(hosted: HostedWorkspace, api: Api) -> 
     add_night(hosted.folder / ".repro-gate" / "history", "2026-01-02", -42.0)
 
     assert 'id="history"' not in page_of(hosted)
+
+
+def test_a_check_whose_folder_was_removed_has_no_history(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The checked code can remove the working directory; the check still has its verdict."""
+    folder = tmp_path / "gone"
+    shutil.copytree(ROOT / "docs" / "examples" / "markov", folder)
+    monkeypatch.chdir(folder)
+    workspace = wiring.workspace_for(open_session(Selection()))
+    shutil.rmtree(folder)
+
+    assert wiring.history_for(workspace, (), report_of(*every_verdict())) is None
