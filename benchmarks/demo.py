@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from repro_gate.cli.start.demo import DemoOptions, choose_model, run_demo
-from repro_gate.cli.start.play import Step, play
+from repro_gate.cli.start.running import EndedCommand, run_gates
 from repro_gate.core.outcome import ExitCode
 
 PAGE: Final = Path(__file__).parents[1] / "docs" / "examples" / "demo" / "report.md"
@@ -39,7 +39,7 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as name:
         folder, started = Path(name), time.monotonic()
-        steps = list(play(folder, choose_model(folder, options)))
+        steps = list(run_gates(folder, choose_model(folder, options)))
         seconds = time.monotonic() - started
     one_check = next(step.seconds for step in steps if step.stage is not None)
     for name, value in [*((_name_of(step), step.seconds) for step in steps), ("all", seconds)]:
@@ -60,7 +60,7 @@ def page_of(session: str) -> str:
     return f"{_INTRODUCTION}```text\n$ repro-gate demo\n{session}```\n"
 
 
-def _name_of(step: Step) -> str:
+def _name_of(step: EndedCommand) -> str:
     done = step.gate.record if step.stage is None else f"check, {step.stage.name}"
     return f"{step.gate.name}: {done}"
 

@@ -14,26 +14,7 @@ from repro_gate.core.acceptance.request import (
 )
 from repro_gate.core.comments import RunId
 from repro_gate.errors import AcceptRefused
-
-_COMMENT = AcceptComment(
-    pull_request=7,
-    login="maintainer",
-    user_id=77,
-    created_at="2025-01-02T03:04:05Z",
-    body="/repro-gate accept --cause 1a2b3c4d",
-)
-_HEAD = PullHead(
-    number=7,
-    is_open=True,
-    sha="c" * 40,
-    branch="topic",
-    repository="octo/gate",
-    default_branch="main",
-)
-_RUN = HeadRun(id=RunId(5, 1), is_completed=True)
-_ARTIFACT = ReportArtifact(
-    id=9, size_bytes=1000, is_expired=False, created_at="2025-01-02T03:04:05Z"
-)
+from tests.fakes.acceptance import ARTIFACT, COMMENT, PULL, RUN
 
 
 @dataclass(kw_only=True)
@@ -41,9 +22,9 @@ class _MemoryHeads:
     """One pull request with one run, and everything that was asked."""
 
     permission: str = "write"
-    head: PullHead = _HEAD
-    run: HeadRun | None = _RUN
-    artifact: ReportArtifact | None = _ARTIFACT
+    head: PullHead = PULL
+    run: HeadRun | None = RUN
+    artifact: ReportArtifact | None = ARTIFACT
     asked: list[object] = field(default_factory=list[object])
 
     def permission_of(self, login: str, user_id: int) -> str:
@@ -63,7 +44,7 @@ class _MemoryHeads:
         return self.artifact
 
 
-def _found(heads: _MemoryHeads, comment: AcceptComment = _COMMENT) -> FoundResult:
+def _found(heads: _MemoryHeads, comment: AcceptComment = COMMENT) -> FoundResult:
     return find_result(
         comment, heads, repository="octo/gate", workflow="gate.yml", name="repro-gate"
     )
@@ -76,7 +57,7 @@ def test_the_result_is_that_of_the_head() -> None:
     found = _found(heads)
 
     assert found == FoundResult(
-        wanted=Wanted(cause="1a2b3c4d"), head=_HEAD, run=_RUN, artifact=_ARTIFACT
+        wanted=Wanted(cause="1a2b3c4d"), head=PULL, run=RUN, artifact=ARTIFACT
     )
     assert heads.asked == [
         ("maintainer", 77),
@@ -90,7 +71,7 @@ def test_the_result_is_that_of_the_head() -> None:
     ("heads", "reason"),
     [
         (_MemoryHeads(permission="read"), "no write access"),
-        (_MemoryHeads(head=replace(_HEAD, repository="mallory/gate")), "fork"),
+        (_MemoryHeads(head=replace(PULL, repository="mallory/gate")), "fork"),
         (_MemoryHeads(run=None), "was not run"),
         (_MemoryHeads(artifact=None), "no artifact"),
     ],
@@ -103,7 +84,7 @@ def test_each_step_can_refuse(heads: _MemoryHeads, reason: str) -> None:
 
 def test_a_stranger_learns_nothing_from_a_wrong_comment() -> None:
     """Who may ask is decided before what is asked."""
-    comment = replace(_COMMENT, body="/repro-gate accept ;")
+    comment = replace(COMMENT, body="/repro-gate accept ;")
 
     with pytest.raises(AcceptRefused, match="no write access"):
         _found(_MemoryHeads(permission="none"), comment)

@@ -70,11 +70,11 @@ from repro_gate.ports import (
     Verified,
     VerifyRequest,
 )
-from tests.core.acceptance.test_request import ARTIFACT as REPORT_ARTIFACT
-from tests.core.acceptance.test_request import COMMENT as ACCEPT_COMMENT
-from tests.core.acceptance.test_request import PULL as PULL_HEAD
 from tests.core.logprobs.test_capabilities import ALL as ALL_ABILITIES
 from tests.core.logprobs.test_capabilities import report_of as probe_report_of
+from tests.fakes.acceptance import ARTIFACT as REPORT_ARTIFACT
+from tests.fakes.acceptance import COMMENT as ACCEPT_COMMENT
+from tests.fakes.acceptance import PULL as PULL_HEAD
 from tests.fakes.engines import STATE
 from tests.fakes.history import session_cell_of, session_header_of
 from tests.fakes.logprob_reports import (

@@ -23,8 +23,7 @@ from repro_gate.core.report import CheckResult
 from repro_gate.ports.github import PullRequests
 from repro_gate.reports.github.comment import render_comment, render_running
 from repro_gate.reports.github.state import state_of
-from repro_gate.reports.gitlab.code_quality import render_code_quality
-from repro_gate.reports.gitlab.note import as_note
+from repro_gate.reports.gitlab import as_note, render_code_quality
 
 CODE_QUALITY = "gl-code-quality-report.json"
 _PAGE = "report.html"

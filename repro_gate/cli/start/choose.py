@@ -1,4 +1,4 @@
-"""What `init` begins with: the SOURCE of the command line, or the choice among what was found."""
+"""What `init` uses: the SOURCE of the command line, or the choice among what was found."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -42,7 +42,7 @@ _FORMS: Final = (
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class SourceOptions:
     """What the command line asks for."""
 
     source: str | None = None
@@ -60,7 +60,7 @@ class Chooser:
 
     machine: Machine
     found: Found
-    wish: Wish
+    asked: SourceOptions
     ask: Callable[[str], str] | None
     """Asks a question on the terminal; None if there is none, or if nothing is to be asked."""
 
@@ -72,10 +72,10 @@ class Chooser:
             InputInvalid: a file is no model that generates text.
             MeasurementUnavailable: a server does not answer.
         """
-        if self.wish.source is None:
+        if self.asked.source is None:
             return self._offered()
-        source = self._named(self.wish.source)
-        print_line(f"begins with {format_source(source)}, as asked for")
+        source = self._named(self.asked.source)
+        print_line(f"uses {format_source(source)}, as asked for")
         return source
 
     def _named(self, text: str) -> Source:
@@ -95,7 +95,7 @@ class Chooser:
 
     def _offered(self) -> Source:
         offers = offers_of(self.found)
-        if self.wish.yes or len(offers) == 1:
+        if self.asked.yes or len(offers) == 1:
             return self._begun(offers[0])
         if self.ask is None:
             raise UsageInvalid(
@@ -120,7 +120,7 @@ class Chooser:
             raise UsageInvalid("nothing was chosen, and nothing was written") from error
 
     def _begun(self, offer: Offer) -> Source:
-        print_line(f"begins with {format_source(offer.source)}: {offer.reason}")
+        print_line(f"uses {format_source(offer.source)}: {offer.reason}")
         match offer.source:
             case ServedModel(server=server, model=model):
                 return self._served(server, model)
@@ -130,12 +130,12 @@ class Chooser:
                 assert_never(offer.source)
 
     def _at_server(self, server: RunningServer) -> Source:
-        if server.wants_key and (self.wish.model is None or self.wish.api_key_env is None):
+        if server.wants_key and (self.asked.model is None or self.asked.api_key_env is None):
             raise UsageInvalid(
                 "the server wants a key: give --model NAME and --api-key-env NAME, the variable "
                 "that holds it"
             )
-        return self._served(server, self.wish.model or _only_model(server), named=self.wish.model)
+        return self._served(server, self.asked.model or _only_model(server), named=self.asked.model)
 
     def _served(self, server: RunningServer, model: str, *, named: str | None = None) -> Source:
         if named is not None and server.models and named not in server.models:
@@ -146,7 +146,7 @@ class Chooser:
         provider = KnownProvider(
             kind=ProviderKind.OPENAI,
             base_url=f"{server.url}/v1",
-            api_key_env=self.wish.api_key_env or "",
+            api_key_env=self.asked.api_key_env or "",
             use=(PolicyKind.FIRST_TOKEN, Endpoint.CHAT),
         )
         problem = url_problem(provider.base_url, provider.kind)
@@ -156,14 +156,14 @@ class Chooser:
             name=f"{name}-server" if name == LOCAL else name,
             provider=provider,
             model=model,
-            api_key_env=self.wish.api_key_env,
+            api_key_env=self.asked.api_key_env,
         )
         return self._probed(hosted)
 
     def _at_provider(self, name: str) -> HostedModel:
         known = KNOWN_PROVIDERS[name]
-        variable = self.wish.api_key_env or known.api_key_env
-        model = self.wish.model or ""
+        variable = self.asked.api_key_env or known.api_key_env
+        model = self.asked.model or ""
         return self._probed(
             HostedModel(name=name, provider=known, model=model, api_key_env=variable)
         )
@@ -184,9 +184,9 @@ class Chooser:
 
     def _may_probe(self, hosted: HostedModel) -> bool:
         """Return whether calls may be made: without a key they cost nothing."""
-        if hosted.api_key_env is None or self.wish.probe:
+        if hosted.api_key_env is None or self.asked.probe:
             return True
-        if self.wish.yes or self.ask is None or hosted.api_key_env not in self.found.keys:
+        if self.asked.yes or self.ask is None or hosted.api_key_env not in self.found.keys:
             return False
         host = urlsplit(hosted.provider.base_url).netloc
         question = (
@@ -196,23 +196,23 @@ class Chooser:
         return self._asked(question).strip().lower() in {"y", "yes"}
 
 
-def require_possible(wish: Wish) -> None:
+def require_possible(asked: SourceOptions) -> None:
     """Raise `UsageInvalid` for options that no machine could follow."""
-    if wish.model is not None and not (wish.model.strip() and wish.model.isprintable()):
+    if asked.model is not None and not (asked.model.strip() and asked.model.isprintable()):
         raise UsageInvalid("--model is a name without control characters")
-    if wish.api_key_env is not None and not may_hold_an_api_key(wish.api_key_env):
+    if asked.api_key_env is not None and not may_hold_an_api_key(asked.api_key_env):
         owner = "belongs to the CI system or the machine"
-        raise UsageInvalid(f"--api-key-env: {escape_text(wish.api_key_env)} {owner}")
-    form = None if wish.source is None else form_of(wish.source)
-    if wish.source is not None and form is SourceForm.FILE and not os.path.lexists(wish.source):
-        shown = escape_text(wish.source)
+        raise UsageInvalid(f"--api-key-env: {escape_text(asked.api_key_env)} {owner}")
+    form = None if asked.source is None else form_of(asked.source)
+    if asked.source is not None and form is SourceForm.FILE and not os.path.lexists(asked.source):
+        shown = escape_text(asked.source)
         raise UsageInvalid(f"there is no file {shown!r}; SOURCE is {_FORMS}")
     if form not in {SourceForm.URL, SourceForm.PROVIDER}:
-        for option, value in {"--model": wish.model, "--api-key-env": wish.api_key_env}.items():
+        for option, value in {"--model": asked.model, "--api-key-env": asked.api_key_env}.items():
             if value is not None:
                 raise UsageInvalid(f"{option} needs the URL of a server or a provider as SOURCE")
-    if form is SourceForm.PROVIDER and wish.model is None:
-        raise UsageInvalid(f"{wish.source} needs --model NAME, the model as its API calls it")
+    if form is SourceForm.PROVIDER and asked.model is None:
+        raise UsageInvalid(f"{asked.source} needs --model NAME, the model as its API calls it")
 
 
 def _built_in(source: str) -> BuiltInModel:

@@ -80,14 +80,16 @@ def init(  # noqa: PLR0913 -- one parameter for each option
     """
 
     def command() -> ExitCode:
-        from repro_gate.cli.start.choose import Wish
+        from repro_gate.cli.start.choose import SourceOptions
         from repro_gate.cli.start.init import InitOptions, run_init
         from repro_gate.cli.start.wiring import question_or_none, this_machine, working_folder
 
-        wish = Wish(source=source, model=model, api_key_env=api_key_env, yes=yes, probe=probe)
+        asked = SourceOptions(
+            source=source, model=model, api_key_env=api_key_env, yes=yes, probe=probe
+        )
         folder = working_folder()
         options = InitOptions(
-            wish=wish, folder=folder, dry_run=dry_run, ask=None if yes else question_or_none()
+            asked=asked, folder=folder, dry_run=dry_run, ask=None if yes else question_or_none()
         )
         return run_init(options, this_machine(folder))
 

@@ -12,16 +12,16 @@ from pathlib import Path
 
 from repro_gate.cli import wiring
 from repro_gate.cli.session import Selection, open_session
-from repro_gate.cli.start.exhibits import (
+from repro_gate.cli.start.running import EndedCommand, run_gates, write_matrix
+from repro_gate.cli.start.scenarios import (
     SMOLLM2,
     TINY,
     WITHOUT_LLAMA_CPP,
-    Exhibit,
     Model,
+    Scenario,
     gates_of,
     model_of_file,
 )
-from repro_gate.cli.start.play import Step, play, write_matrix
 from repro_gate.cli.terminal.console import print_line
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import GateReport
@@ -61,8 +61,8 @@ def run_demo(options: DemoOptions) -> ExitCode:
         print_line(f"tokens are of {model.title}")
         if model is TINY:
             print_line("for English in place of noise (fetches 98 MB): repro-gate demo --fetch")
-        wrong = sum(chain.from_iterable(map(show, play(folder, model))))
-    total = sum(len(stage.exhibits) for gate in gates_of(model) for stage in gate.stages)
+        wrong = sum(chain.from_iterable(map(show, run_gates(folder, model))))
+    total = sum(len(stage.scenarios) for gate in gates_of(model) for stage in gate.stages)
     print_line("")
     seconds = time.monotonic() - started
     print_line(f"{total - wrong} of {total} verdicts are the expected ones; {seconds:.1f} s")
@@ -104,50 +104,50 @@ def _folder(options: DemoOptions, stack: ExitStack) -> Path:
     return keep
 
 
-def show(step: Step) -> Iterator[bool]:
+def show(step: EndedCommand) -> Iterator[bool]:
     """Print what a check has shown, and yield for each verdict whether it is a wrong one."""
     if step.stage is None:
         return
     command = " ".join(["repro-gate check", *step.stage.options])
     print_line("")
     print_line(f"{step.gate.name}, {step.stage.name}: {command} exits with {step.code}")
-    for exhibit in step.stage.exhibits:
-        found = _found(exhibit, step.report)
-        is_wrong = found is None or found.word != exhibit.word
+    for scenario in step.stage.scenarios:
+        found = _found(scenario, step.report)
+        is_wrong = found is None or found.word != scenario.word
         print_line("")
-        print_line(f"{exhibit.word if found is None else found.word}  {exhibit.id}")
-        for label, text in _lines(exhibit, found, step):
+        print_line(f"{scenario.word if found is None else found.word}  {scenario.id}")
+        for label, text in _lines(scenario, found, step):
             print_line(f"  {label:<18} {text}")
         yield is_wrong
 
 
-def _lines(exhibit: Exhibit, found: _Found | None, step: Step) -> Iterator[Line]:
-    yield "set up", one_line(str(exhibit.change or "nothing is changed"))
-    if found is None or found.word != exhibit.word:
-        yield "expected", one_line(f"{exhibit.word}; the check ended with: {step.output}")
+def _lines(scenario: Scenario, found: _Found | None, step: EndedCommand) -> Iterator[Line]:
+    yield "set up", one_line(str(scenario.change or "nothing is changed"))
+    if found is None or found.word != scenario.word:
+        yield "expected", one_line(f"{scenario.word}; the check ended with: {step.output}")
     if found is None:
         return
     yield "found", one_line(found.description.claim)
-    yield from (line for line in found.details if line[0] in exhibit.shows)
-    if found.word == exhibit.word:
-        yield "meaning", one_line(exhibit.meaning)
+    yield from (line for line in found.details if line[0] in scenario.shows)
+    if found.word == scenario.word:
+        yield "meaning", one_line(scenario.meaning)
     yield "what to do", one_line(found.description.advice)
     yield "exit code", one_line(str(step.code))
 
 
-def _found(exhibit: Exhibit, report: GateReport | None) -> _Found | None:
-    """Return what a report has on the cell of an exhibit; None if it has nothing."""
+def _found(scenario: Scenario, report: GateReport | None) -> _Found | None:
+    """Return what a report has on the cell of an scenario; None if it has nothing."""
     if report is None:
         return None
     parts = (logprob_findings(part, report) for part in report.logprobs)
     for finding in chain(token_findings(report), *parts):
-        if exhibit.id in finding.ids:
+        if scenario.id in finding.ids:
             details = tuple(finding.details)
             return _Found(word=finding.word, description=finding.description, details=details)
     for cell in report.cells:
-        if cell.id == exhibit.id:
+        if cell.id == scenario.id:
             return _Found(word=cell.verdict.word, description=describe(cell))
     for drawn in chain.from_iterable(part.cells for part in report.logprobs):
-        if drawn.id == exhibit.id:
+        if drawn.id == scenario.id:
             return _Found(word=drawn.verdict.word, description=describe_logprobs(drawn))
     return None

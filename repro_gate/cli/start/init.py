@@ -8,7 +8,7 @@ from typing import Final, assert_never
 
 from repro_gate.adapters.matrix.prompts import read_beside
 from repro_gate.adapters.matrix.reader import parse_matrix
-from repro_gate.cli.start.choose import Chooser, Wish, require_possible
+from repro_gate.cli.start.choose import Chooser, SourceOptions, require_possible
 from repro_gate.cli.start.writing import (
     NewFile,
     Project,
@@ -48,7 +48,7 @@ _LARGE: Final = 1 << 30
 class InitOptions:
     """What `init` was asked for, and where."""
 
-    wish: Wish
+    asked: SourceOptions
     folder: Path
     """The absolute path of the working folder."""
     dry_run: bool = False
@@ -63,12 +63,12 @@ def run_init(options: InitOptions, machine: Machine) -> ExitCode:
         InputInvalid: there is a matrix already, or a file cannot be one of it.
         MeasurementUnavailable: a server does not answer.
     """
-    require_possible(options.wish)
+    require_possible(options.asked)
     project = Project.of(options.folder)
     require_no_matrix(project)
     found = machine.look()
     print(render_found(found), end="", flush=True)
-    chooser = Chooser(machine=machine, found=found, wish=options.wish, ask=options.ask)
+    chooser = Chooser(machine=machine, found=found, asked=options.asked, ask=options.ask)
     source = chooser.source()
     matrix = _Builder(machine=machine, found=found, project=project).matrix_of(source)
     files = list(_files(matrix, found, project))

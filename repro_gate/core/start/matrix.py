@@ -184,17 +184,11 @@ def matrix_of_server(source: ServedModel, found: Found, pin: Pin | None) -> Firs
         *_prompt_sections(chat),
         _token_suite(name, chat),
     )
-    remarks = (
-        "The command that starts the server has its context and slots only: add your other options."
-        if pin is not None
-        else "Prefer serve, the command that starts your server: then the file is pinned, and a "
-        "drift has its cause in the report.",
-    )
     return FirstMatrix(
         sections=sections,
         suite=_SUITE,
         cells=_cells(chat),
-        remarks=remarks,
+        remarks=_server_remarks(pin),
     )
 
 
@@ -335,6 +329,19 @@ def _runner_remarks(pin: Pin) -> tuple[str, ...]:
         "copy it there, or use a source that `repro-gate models fetch` downloads."
     )
     return (needed,)
+
+
+def _server_remarks(pin: Pin | None) -> tuple[str, ...]:
+    if pin is None:
+        preferred = (
+            "Prefer serve, the command that starts your server: then the file is pinned, and a "
+            "drift has its cause in the report."
+        )
+        return (preferred,)
+    options = (
+        "The command that starts the server has its context and slots only: add your other options."
+    )
+    return (options, *_runner_remarks(pin))
 
 
 def _chat_remarks(chat: ChatForm | None) -> tuple[str, ...]:

@@ -1,12 +1,12 @@
 """Change groups in words, and the command that accepts one."""
 
-from collections.abc import Iterable, Iterator
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
 from repro_gate.core.outcome import Outcome
 from repro_gate.core.report import GateReport
+from repro_gate.core.tokens.golden import FactChange
 from repro_gate.reports.findings.facts import by_effect
 from repro_gate.reports.findings.logprobs import logprob_findings
 from repro_gate.reports.findings.tokens import (
@@ -38,12 +38,19 @@ def format_group(group: ChangeGroup) -> Escaped:
     return one_line(f"{plural(len(group.cells), 'cell')}, {group.kind}")
 
 
+def first_facts(group: ChangeGroup, count: int) -> tuple[Sequence[FactChange], int]:
+    """Return the first changed facts by their effect, and the number of the rest."""
+    facts = by_effect([*group.facts])
+    return facts[:count], len(facts[count:]) + group.other_facts
+
+
 def fact_lines(group: ChangeGroup) -> Iterator[Escaped]:
     """Yield the changed facts, those first that change results."""
-    for change in by_effect([*group.facts]):
+    facts, more = first_facts(group, len(group.facts))
+    for change in facts:
         yield format_change(escape_change(change))
-    if group.other_facts:
-        yield one_line(f"and {plural(group.other_facts, 'more fact')}")
+    if more:
+        yield one_line(f"and {plural(more, 'more fact')}")
 
 
 def has_acceptable(group: ChangeGroup, report: GateReport) -> bool:
@@ -51,9 +58,10 @@ def has_acceptable(group: ChangeGroup, report: GateReport) -> bool:
     return any(is_acceptable(cell, report) for cell in group.cells)
 
 
-def accept_command(group: ChangeGroup, report: GateReport, folder: Path) -> str:
-    """Return the command that accepts the cells of a group from a report folder."""
-    options = ["--from", str(folder), "--cause", group.id]
+def accept_command(group: ChangeGroup | None, report: GateReport, folder: Path) -> str:
+    """Return the command that accepts the cells of a group, or all, from a report folder."""
+    cause = [] if group is None else ["--cause", group.id]
+    options = ["--from", str(folder), *cause]
     return shell.command(_UPDATE, [*config_option(report.repeat_with), *options])
 
 
@@ -64,9 +72,10 @@ def command_lines(groups: Iterable[ChangeGroup], report: GateReport, folder: Pat
     """
     for group in groups:
         yield log_line(f"cause {group.id}  {format_group(group)}")
-        for fact in islice(fact_lines(group), _MAX_FACTS):
-            yield f"{_INDENT}changed  {log_line(clipped(fact, _MAX_FACT))}"
-        more = len(group.facts[_MAX_FACTS:]) + group.other_facts
+        facts, more = first_facts(group, _MAX_FACTS)
+        for fact in facts:
+            shown = clipped(format_change(escape_change(fact)), _MAX_FACT)
+            yield f"{_INDENT}changed  {log_line(shown)}"
         if more:
             yield f"{_INDENT}changed  and {more} more"
         if has_acceptable(group, report):

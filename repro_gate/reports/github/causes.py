@@ -8,7 +8,7 @@ from repro_gate.core.acceptance.request import COMMAND
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
 from repro_gate.core.comments import DEFAULT_NAME, CiRun
 from repro_gate.core.report import CellReport, GateReport
-from repro_gate.reports.findings.changes import accept_command
+from repro_gate.reports.findings.changes import accept_command, first_facts
 from repro_gate.reports.findings.tokens import accept_all_command, config_option, is_acceptable
 from repro_gate.reports.github.fit import Section
 from repro_gate.reports.github.links import download_command
@@ -86,9 +86,9 @@ def _introduction(
 
 
 def _cause(group: ChangeGroup, count: int, report: GateReport, run: CiRun) -> Block:
-    facts = [format_change(escape_change(change)) for change in group.facts]
-    shown = [code(clipped(each, _MAX_LENGTH)) for each in (group.kind, *facts[:_MAX_FACTS])]
-    more = len(facts[_MAX_FACTS:]) + group.other_facts
+    first, more = first_facts(group, _MAX_FACTS)
+    facts = [format_change(escape_change(change)) for change in first]
+    shown = [code(clipped(each, _MAX_LENGTH)) for each in (group.kind, *facts)]
     rest = [f"and {plural(more, 'more fact')}"] if more else []
     blocks: list[Block] = [
         [f"**{plural(count, 'cell')}**: {', '.join([*shown, *rest])}"],

@@ -129,7 +129,7 @@ def test_an_accepted_drift_is_a_commit_and_green(drifted: Drifted) -> None:
 
 
 def test_without_write_access_nothing_is_recorded(drifted: Drifted) -> None:
-    """Whoever may comment may ask, and is told why not."""
+    """Whoever may comment may ask, and gets the reason of a refusal."""
     _refused(drifted, drifted.ask(by=STRANGER), "no write access")
 
 

@@ -45,7 +45,7 @@ def _kept(workspace: Workspace) -> dict[str, str]:
 
 
 def test_each_key_is_written_at_once(checked: Workspace) -> None:
-    """An accepted change is a golden, and a rejected one is kept, while the review goes on."""
+    """An accepted change is a golden, and a rejected one is kept, before the review ends."""
     before = contents_of(checked.snapshots)
 
     with _at(checked) as keyboard:

@@ -12,8 +12,8 @@ import pytest
 from benchmarks.demo import PAGE, page_of
 from repro_gate.adapters.models.packages import package_file_of
 from repro_gate.cli.start.demo import DemoOptions, choose_model, show
-from repro_gate.cli.start.exhibits import SMOLLM2, TINY, WITHOUT_LLAMA_CPP, gates_of
-from repro_gate.cli.start.play import Step
+from repro_gate.cli.start.running import EndedCommand
+from repro_gate.cli.start.scenarios import SMOLLM2, TINY, WITHOUT_LLAMA_CPP, gates_of
 from repro_gate.core.report import GateReport
 from repro_gate.core.tokens.verdicts import Match
 from repro_gate.errors import UsageInvalid
@@ -82,9 +82,9 @@ def test_no_verdict_is_a_wrong_one(report: GateReport | None) -> None:
 
 def _shown(*, expected: str, id: str, report: GateReport | None) -> tuple[bool, str]:
     gate = gates_of(TINY)[0]
-    exhibit = replace(gate.stages[0].exhibits[0], word=expected, id=id)
-    stage = replace(gate.stages[0], exhibits=(exhibit,))
-    step = Step(gate=gate, stage=stage, code=10, seconds=1, output="the end", report=report)
+    scenario = replace(gate.stages[0].scenarios[0], word=expected, id=id)
+    stage = replace(gate.stages[0], scenarios=(scenario,))
+    step = EndedCommand(gate=gate, stage=stage, code=10, seconds=1, output="the end", report=report)
     with redirect_stdout(io.StringIO()) as out:
         (is_wrong,) = show(step)
     return is_wrong, out.getvalue()

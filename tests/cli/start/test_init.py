@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from repro_gate.adapters.matrix.reader import read_matrix
-from repro_gate.cli.start.choose import Wish
+from repro_gate.cli.start.choose import SourceOptions
 from repro_gate.cli.start.init import InitOptions, run_init
 from repro_gate.core.logprobs.policy import PolicyKind
 from repro_gate.core.outcome import ExitCode
@@ -28,11 +28,11 @@ _KEY = "FIREWORKS_API_KEY"
 _WRITTEN = {".github/workflows/gate.yml", ".gitignore", "repro-gate.toml"}
 
 
-def _run(folder: Path, machine: FakeMachine | None = None, *answers: str, **wish: Any) -> Any:
+def _run(folder: Path, machine: FakeMachine | None = None, *answers: str, **asked: Any) -> Any:
     """Run `init`, with answers on a terminal if there are any; return the matrix."""
     waiting = iter(answers)
     options = InitOptions(
-        wish=Wish(**wish),
+        asked=SourceOptions(**asked),
         folder=folder,
         ask=(lambda _: next(waiting)) if answers else None,
     )
@@ -61,7 +61,7 @@ def test_nothing_found_gives_the_tiny_model(
 
     assert _model(matrix).source == "builtin:tiny-qwen2"
     assert set(contents_of(tmp_path)) == _WRITTEN
-    assert "begins with builtin:tiny-qwen2: nothing better was found" in capsys.readouterr().out
+    assert "uses builtin:tiny-qwen2: nothing better was found" in capsys.readouterr().out
 
 
 def test_the_first_offer_is_taken_without_a_question(tmp_path: Path) -> None:
@@ -102,7 +102,7 @@ def test_the_end_of_the_input_writes_nothing(tmp_path: Path) -> None:
 
     machine = FakeMachine(found=Found(models=(_here(tmp_path),)))
     with pytest.raises(UsageInvalid, match="nothing was chosen"):
-        run_init(InitOptions(wish=Wish(), folder=tmp_path, ask=ended), machine)
+        run_init(InitOptions(asked=SourceOptions(), folder=tmp_path, ask=ended), machine)
 
 
 def test_without_a_terminal_a_choice_needs_a_source_or_yes(tmp_path: Path) -> None:
@@ -223,7 +223,9 @@ def test_a_server_with_one_model_needs_no_name(tmp_path: Path) -> None:
     assert (model.engine.host, model.name_at_engine) == ("127.0.0.1:8080", "a")
 
 
-def test_a_llama_server_whose_file_is_here_is_started_by_the_gate(tmp_path: Path) -> None:
+def test_a_llama_server_whose_file_is_here_is_started_by_the_gate(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """If its program is here too, and the file can be named."""
     file = _here(tmp_path)
     server = replace(_SERVER, model_file=file.path)
@@ -234,6 +236,7 @@ def test_a_llama_server_whose_file_is_here_is_started_by_the_gate(tmp_path: Path
     model = _model(_run(tmp_path, machine, source=_URL, model="a"))
 
     assert (model.source, model.sha256, model.engine.host) == ("m.gguf", DIGEST, None)
+    assert "note: The runner of the workflow needs the model file" in capsys.readouterr().out
     (tmp_path / "repro-gate.toml").unlink()
     machine.models = {}
     assert _model(_run(tmp_path, machine, source=_URL, model="a")).engine.host is not None
@@ -273,7 +276,7 @@ def test_a_server_on_localhost_has_a_name_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("answers", "wish", "probes"),
+    ("answers", "asked", "probes"),
     [
         ((), {}, False),
         ((), {"yes": True}, False),
@@ -286,13 +289,13 @@ def test_a_server_on_localhost_has_a_name_of_its_own(tmp_path: Path) -> None:
 def test_a_provider_is_asked_only_with_consent(
     tmp_path: Path,
     answers: tuple[str, ...],
-    wish: dict[str, Any],
+    asked: dict[str, Any],
     probes: bool,  # noqa: FBT001
 ) -> None:
     """Its calls cost something."""
     machine = FakeMachine(found=Found(keys=(_KEY,)), report=replace(report_of(ALL), model="m"))
 
-    _run(tmp_path, machine, *answers, source="fireworks", model="m", **wish)
+    _run(tmp_path, machine, *answers, source="fireworks", model="m", **asked)
 
     url = "https://api.fireworks.ai/inference/v1"
     assert machine.probed == [(url, "m", _KEY)] * probes
@@ -307,7 +310,7 @@ def test_a_provider_whose_key_is_not_set_is_not_asked(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("wish", "message"),
+    ("asked", "message"),
     [
         ({"source": "no-such-file"}, "there is no file 'no-such-file'; SOURCE is a GGUF file, the"),
         ({"source": "a\x1b[31m"}, r"there is no file 'a\\\\x1b\[31m'"),
@@ -329,14 +332,14 @@ def test_a_provider_whose_key_is_not_set_is_not_asked(tmp_path: Path) -> None:
     ],
 )
 def test_an_incomplete_command_line_is_refused(
-    tmp_path: Path, wish: dict[str, Any], message: str
+    tmp_path: Path, asked: dict[str, Any], message: str
 ) -> None:
     """With what is missing, and nothing is written."""
     locked = RunningServer(url="http://locked", software="S", wants_key=True)
     machine = FakeMachine(servers={_URL: _SERVER, "http://locked": locked})
 
     with pytest.raises(UsageInvalid, match=message):
-        _run(tmp_path, machine, **wish)
+        _run(tmp_path, machine, **asked)
 
     assert contents_of(tmp_path) == {}
 
@@ -354,7 +357,7 @@ def test_a_dry_run_prints_every_file_and_writes_none(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The matrix is read back all the same."""
-    options = InitOptions(wish=Wish(yes=True), folder=tmp_path, dry_run=True)
+    options = InitOptions(asked=SourceOptions(yes=True), folder=tmp_path, dry_run=True)
 
     assert run_init(options, FakeMachine()) is ExitCode.PASSED
 

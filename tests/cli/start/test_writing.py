@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from repro_gate.cli.start.choose import Wish
+from repro_gate.cli.start.choose import SourceOptions
 from repro_gate.cli.start.init import InitOptions, run_init
 from repro_gate.cli.start.writing import NewFile, Project, ignore_file, write_files
 from repro_gate.errors import InputInvalid
@@ -13,7 +13,7 @@ from tests.fakes.machines import FakeMachine
 
 
 def _init(folder: Path) -> None:
-    run_init(InitOptions(wish=Wish(yes=True), folder=folder), FakeMachine())
+    run_init(InitOptions(asked=SourceOptions(yes=True), folder=folder), FakeMachine())
 
 
 @pytest.mark.parametrize("kind", ["file", "link", "folder"])

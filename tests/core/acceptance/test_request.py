@@ -5,7 +5,6 @@ from dataclasses import replace
 import pytest
 
 from repro_gate.core.acceptance.request import (
-    AcceptComment,
     HeadRun,
     PullHead,
     ReportArtifact,
@@ -16,28 +15,8 @@ from repro_gate.core.acceptance.request import (
     require_writer,
     wanted_by,
 )
-from repro_gate.core.comments import RunId
 from repro_gate.errors import AcceptRefused
-
-COMMENT = AcceptComment(
-    pull_request=7,
-    login="maintainer",
-    user_id=77,
-    created_at="2025-01-02T03:04:05Z",
-    body="/repro-gate accept",
-)
-PULL = PullHead(
-    number=7,
-    is_open=True,
-    sha="c" * 40,
-    branch="topic",
-    repository="octo/gate",
-    default_branch="main",
-)
-RUN = HeadRun(id=RunId(5, 1), is_completed=True)
-ARTIFACT = ReportArtifact(
-    id=9, size_bytes=1000, is_expired=False, created_at="2025-01-02T03:04:05Z"
-)
+from tests.fakes.acceptance import ARTIFACT, COMMENT, PULL, RUN
 
 
 @pytest.mark.parametrize(
@@ -124,7 +103,7 @@ def test_a_finished_run_has_a_result() -> None:
     [(None, "gate.yml was not run"), (replace(RUN, is_completed=False), "not finished")],
 )
 def test_without_a_finished_run_nothing_is_accepted(run: HeadRun | None, reason: str) -> None:
-    """The head has moved, or its check goes on."""
+    """The head has moved, or its check has not ended."""
     with pytest.raises(AcceptRefused, match=reason):
         require_finished(run, "gate.yml")
 

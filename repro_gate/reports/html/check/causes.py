@@ -6,8 +6,7 @@ from typing import Final
 
 from repro_gate.core.changes.groups import ChangeGroup, change_groups
 from repro_gate.core.report import GateReport
-from repro_gate.reports.findings.changes import accept_command, has_acceptable
-from repro_gate.reports.findings.facts import by_effect
+from repro_gate.reports.findings.changes import accept_command, first_facts, has_acceptable
 from repro_gate.reports.html.check.findings import Findings
 from repro_gate.reports.html.check.summary import DIR
 from repro_gate.reports.text.escape import escape_change, format_change, shortened
@@ -55,12 +54,12 @@ def causes_of(report: GateReport, findings: Findings) -> Causes:
 
 
 def _shown(group: ChangeGroup, report: GateReport, findings: Mapping[int, int]) -> Shown:
-    facts = by_effect([*group.facts])
+    facts, more = first_facts(group, _MAX_FACTS)
     return Shown(
         kind=group.kind,
         cells=len(group.cells),
-        facts=tuple(format_change(shortened(escape_change(each))) for each in facts[:_MAX_FACTS]),
-        more_facts=len(facts[_MAX_FACTS:]) + group.other_facts,
+        facts=tuple(format_change(shortened(escape_change(each))) for each in facts),
+        more_facts=more,
         finding=findings.get(id(group.cells[0])),
         command=accept_command(group, report, DIR) if has_acceptable(group, report) else None,
     )

@@ -9,9 +9,9 @@ from repro_gate.core.changes.groups import Suspect, first_suspect
 from repro_gate.core.outcome import Outcome, decide
 from repro_gate.core.report import EngineReport, GateReport
 from repro_gate.reports.findings import logprob_summary, summary
+from repro_gate.reports.findings.changes import accept_command
 from repro_gate.reports.findings.grades import format_verdicts
 from repro_gate.reports.findings.tokens import (
-    accept_all_command,
     config_option,
     explain_command,
     is_acceptable,
@@ -116,7 +116,7 @@ def _commands(report: GateReport) -> Iterator[Command]:
     if any(is_acceptable(cell, report) for cell in report.cells):
         review = shell.command("repro-gate review", config_option(report.repeat_with))
         yield Command(label="review each change", text=f"{review} --from {DIR}")
-        yield Command(label="accept all changes", text=accept_all_command(report))
+        yield Command(label="accept all changes", text=accept_command(None, report, DIR))
     command = explain_command(report)
     if command is not None:
         yield Command(label="explain a divergence", text=command)

@@ -117,7 +117,7 @@ def test_a_cause_has_the_command_that_accepts_exactly_it(
     assert cause.finding == 1
     assert [each.text for each in summary_of(report).commands] == [
         "repro-gate review --config other.toml --from DIR",
-        "repro-gate update-snapshots --config other.toml --device cuda --suite embedded",
+        "repro-gate update-snapshots --config other.toml --from DIR",
         "repro-gate explain --config other.toml tiny-qwen2--autumn-leaves--seed1",
     ]
 

@@ -68,7 +68,7 @@ Change: TypeAlias = Edit | Removal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Exhibit:
+class Scenario:
     """A verdict that a check is expected to give."""
 
     word: str
@@ -83,12 +83,12 @@ class Exhibit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A copy of what was recorded, with the changes of its exhibits, and one check of it."""
+    """A copy of what was recorded, with the changes of its scenarios, and one check of it."""
 
     name: str
     options: tuple[str, ...] = ()
     """Of the check."""
-    exhibits: tuple[Exhibit, ...]
+    scenarios: tuple[Scenario, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,13 +183,13 @@ def gates_of(model: Model) -> Sequence[Gate]:
 
 def _tokens(model: Model) -> Gate:
     cell = f"model--{model.prompt}"
-    agrees = Exhibit(
+    agrees = Scenario(
         word=Match.word,
         id=f"{cell}--seed42",
         meaning="The model still generates what was committed, token for token.",
     )
     changed = (
-        Exhibit(
+        Scenario(
             word=Drift.word,
             id=f"{cell}--seed42",
             change=model.drifts_with,
@@ -203,43 +203,43 @@ def _tokens(model: Model) -> Gate:
         matrix="tokens.toml",
         record="update-snapshots",
         stages=(
-            Stage(name="recorded", exhibits=(agrees,)),
-            Stage(name="changed", exhibits=changed),
+            Stage(name="recorded", scenarios=(agrees,)),
+            Stage(name="changed", scenarios=changed),
             _STOPPED_TOKENS,
         ),
     )
 
 
 _OF_A_BROKEN_ENGINE: Final = (
-    Exhibit(
+    Scenario(
         word=Nondeterministic.word,
         id="noisy--clock--seed42",
         change=_fault("noisy", "keeps its random state between runs"),
         meaning="The same request gave two outputs: a race, a cache or an unseeded number.",
         shows=("context", "run 1", "run 2"),
     ),
-    Exhibit(
+    Scenario(
         word=Depends.word,
         id="cached--clock--seed42",
         change=_fault("cached", "loses a token of a cached prompt"),
         meaning="Alone the tokens match, but other requests or a warm cache change them.",
         shows=("run 1", "repeat"),
     ),
-    Exhibit(
+    Scenario(
         word=Unrecorded.word,
         id="cached--bells--seed42",
         change=Removal(pattern="goldens/*/cached--bells--seed42.json"),
         meaning="There is nothing to compare with: a new cell, or another class of machine.",
         shows=("reason",),
     ),
-    Exhibit(
+    Scenario(
         word=Vacuous.word,
         id="seedless--clock--seed42",
         change=_fault("seedless", "draws as with the seed 42"),
         meaning="All runs match the golden, but they would match with any seed: no evidence.",
         shows=("reason",),
     ),
-    Exhibit(
+    Scenario(
         word=Orphan.word,
         id="noisy--bells--seed42",
         change=Edit(
@@ -253,8 +253,8 @@ _OF_A_BROKEN_ENGINE: Final = (
 _STOPPED_TOKENS: Final = Stage(
     name="stopped",
     options=("--only", "seedless--*"),
-    exhibits=(
-        Exhibit(
+    scenarios=(
+        Scenario(
             word=Inconclusive.word,
             id="seedless--clock--seed42",
             change=_fault("seedless", "crashes"),
@@ -270,8 +270,8 @@ _LOGPROBS: Final = Gate(
     stages=(
         Stage(
             name="recorded",
-            exhibits=(
-                Exhibit(
+            scenarios=(
+                Scenario(
                     word=Agrees.word,
                     id="chain--clock",
                     meaning="The response is as likely as it was in the committed draws.",
@@ -280,8 +280,8 @@ _LOGPROBS: Final = Gate(
         ),
         Stage(
             name="changed",
-            exhibits=(
-                Exhibit(
+            scenarios=(
+                Scenario(
                     word=Shifted.word,
                     id="chain--clock",
                     change=Edit(
@@ -290,27 +290,27 @@ _LOGPROBS: Final = Gate(
                     meaning="The response became likelier or less likely than noise explains.",
                     shows=("evidence", "shift", "changed"),
                 ),
-                Exhibit(
+                Scenario(
                     word=Outlying.word,
                     id="noisy--clock",
                     change=_fault("noisy", "is far off in two of five answers"),
                     meaning="Most draws agree, but single ones are far off, and too often.",
                 ),
-                Exhibit(
+                Scenario(
                     word=Invalid.word,
                     id="wrong--clock",
                     change=_fault("wrong", "answers probabilities above 1"),
                     meaning="The answers cannot be what was asked for, so nothing is compared.",
                     shows=("reason",),
                 ),
-                Exhibit(
+                Scenario(
                     word=Unrecorded.word,
                     id="chain--list",
                     change=Removal(pattern="baselines/*/chain--list.json"),
                     meaning="There are no committed draws to compare with.",
                     shows=("reason",),
                 ),
-                Exhibit(
+                Scenario(
                     word=Orphan.word,
                     id="chain--bells",
                     change=Edit(
@@ -325,8 +325,8 @@ _LOGPROBS: Final = Gate(
         Stage(
             name="stopped",
             options=("--suite", "noise"),
-            exhibits=(
-                Exhibit(
+            scenarios=(
+                Scenario(
                     word=Inconclusive.word,
                     id="noisy--clock",
                     change=_fault("noisy", "crashes"),

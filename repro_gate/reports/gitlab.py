@@ -1,7 +1,8 @@
-"""The code quality report, which the widget of a merge request shows."""
+"""Texts for GitLab: the note on a merge request, and the code quality report of its widget."""
 
 import hashlib
 import json
+import re
 from typing import Final
 
 from repro_gate.core.report import CheckResult
@@ -10,6 +11,12 @@ from repro_gate.reports.text.escape import clipped, one_line
 
 _SEVERITIES: Final = {"error": "major", "warning": "minor", "notice": "info"}
 _MAX_LENGTH: Final = 500
+_QUICK_ACTION: Final = re.compile(r"^/", re.MULTILINE)
+
+
+def as_note(comment: str) -> str:
+    """Return a comment in which no line begins with a slash, which GitLab would execute."""
+    return _QUICK_ACTION.sub(" /", comment)
 
 
 def render_code_quality(result: CheckResult | None, *, line_of: LineOf, matrix: str) -> str:

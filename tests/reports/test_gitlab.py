@@ -3,8 +3,7 @@
 import json
 
 from repro_gate.core.report import FinishedCheck, UnfinishedCheck
-from repro_gate.reports.gitlab.code_quality import render_code_quality
-from repro_gate.reports.gitlab.note import as_note
+from repro_gate.reports.gitlab import as_note, render_code_quality
 from tests.reports.github.samples import drifted
 
 

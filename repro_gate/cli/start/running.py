@@ -15,7 +15,7 @@ from typing import Final
 
 from repro_gate.adapters.engines.environment import python_module_argv
 from repro_gate.adapters.files.results import read_report
-from repro_gate.cli.start.exhibits import Gate, Model, Stage, gates_of
+from repro_gate.cli.start.scenarios import Gate, Model, Stage, gates_of
 from repro_gate.core.matrix import DEFAULT_MATRIX_FILE
 from repro_gate.core.outcome import ExitCode
 from repro_gate.core.report import FinishedCheck, GateReport
@@ -34,7 +34,7 @@ _GRACE_S: Final = 20.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Step:
+class EndedCommand:
     """A command of the demo that has ended."""
 
     gate: Gate
@@ -48,7 +48,7 @@ class Step:
     """None for the recording, and for a check that did not finish."""
 
 
-def play(folder: Path, model: Model) -> Iterator[Step]:
+def run_gates(folder: Path, model: Model) -> Iterator[EndedCommand]:
     """Record and check in a folder, and yield each command as it ends, those of tokens first.
 
     Raises:
@@ -75,11 +75,11 @@ def write_matrix(folder: Path, gate: Gate, model: Model) -> Path:
     return file
 
 
-def _steps(folder: Path, gate: Gate, model: Model, commands: "_Commands") -> Iterator[Step]:
+def _steps(folder: Path, gate: Gate, model: Model, commands: "_Commands") -> Iterator[EndedCommand]:
     recorded = folder / gate.name / _RECORDED
     write_matrix(recorded, gate, model)
     code, seconds, output = commands.run(recorded, gate.record, "--yes")
-    yield Step(gate=gate, stage=None, code=code, seconds=seconds, output=output)
+    yield EndedCommand(gate=gate, stage=None, code=code, seconds=seconds, output=output)
     if code != ExitCode.PASSED:
         raise MeasurementUnavailable(
             f"the {gate.name} could not be recorded: {output}",
@@ -89,13 +89,13 @@ def _steps(folder: Path, gate: Gate, model: Model, commands: "_Commands") -> Ite
         copy = folder / gate.name / stage.name
         if copy != recorded:
             shutil.copytree(recorded, copy, ignore=shutil.ignore_patterns(_REPORTS))
-        for exhibit in stage.exhibits:
-            if exhibit.change is not None:
-                exhibit.change.apply(copy)
+        for scenario in stage.scenarios:
+            if scenario.change is not None:
+                scenario.change.apply(copy)
         code, seconds, output = commands.run(copy, "check", "--quiet", *stage.options)
         result = read_report(copy / _REPORTS)
         report = result.report if isinstance(result, FinishedCheck) else None
-        step = Step(gate=gate, stage=stage, code=code, seconds=seconds, output=output)
+        step = EndedCommand(gate=gate, stage=stage, code=code, seconds=seconds, output=output)
         yield replace(step, report=report)
 
 

@@ -6,18 +6,18 @@ from typing import get_args
 import pytest
 
 from repro_gate.adapters.matrix.reader import read_matrix
-from repro_gate.cli.start.exhibits import (
+from repro_gate.cli.start.running import write_matrix
+from repro_gate.cli.start.scenarios import (
     SMOLLM2,
     TINY,
     WITHOUT_LLAMA_CPP,
     Edit,
-    Exhibit,
     Model,
     Removal,
+    Scenario,
     gates_of,
     model_of_file,
 )
-from repro_gate.cli.start.play import write_matrix
 from repro_gate.core.logprobs.verdicts import LogprobVerdict
 from repro_gate.core.tokens.verdicts import Orphan, Verdict
 from tests.docs.pages import ROOT
@@ -25,15 +25,15 @@ from tests.docs.pages import ROOT
 _MODELS = (SMOLLM2, TINY, WITHOUT_LLAMA_CPP, model_of_file(Path('we"ird.gguf')))
 
 
-def _exhibits(model: Model, gate: int) -> list[Exhibit]:
-    return [exhibit for stage in gates_of(model)[gate].stages for exhibit in stage.exhibits]
+def _scenarios(model: Model, gate: int) -> list[Scenario]:
+    return [scenario for stage in gates_of(model)[gate].stages for scenario in stage.scenarios]
 
 
 @pytest.mark.parametrize("model", _MODELS, ids=lambda model: model.title)
 @pytest.mark.parametrize(("gate", "verdicts"), [(0, Verdict), (1, LogprobVerdict)])
 def test_every_verdict_is_shown_once(gate: int, verdicts: object, model: Model) -> None:
     """Of tokens and of log-probabilities, with every model."""
-    shown = [exhibit.word for exhibit in _exhibits(model, gate)]
+    shown = [scenario.word for scenario in _scenarios(model, gate)]
     assert sorted(shown) == sorted([Orphan.word, *(kind.word for kind in get_args(verdicts))])
 
 
@@ -42,7 +42,7 @@ def test_every_verdict_is_shown_once(gate: int, verdicts: object, model: Model) 
 def test_every_edit_leads_to_another_matrix(gate: int, model: Model, tmp_path: Path) -> None:
     """One that is valid too."""
     file = write_matrix(tmp_path / "demo", gates_of(model)[gate], model)
-    edits = [one.change for one in _exhibits(model, gate) if isinstance(one.change, Edit)]
+    edits = [one.change for one in _scenarios(model, gate) if isinstance(one.change, Edit)]
     seen = {file.read_text("utf-8")}
     assert list(read_matrix(file).models)
     for number, edit in enumerate(edits):
